@@ -1,0 +1,164 @@
+//! Handles: what ties an answer to its question and a result to its task.
+
+/// An entry of the table. The generation makes a stale handle harmless.
+///
+/// `index` is below the capacity of the table and may index the driver's own payload array; the next task in the
+/// same place has another generation (16 bits, wraps).
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub struct SlotId {
+    index: u16,
+    generation: u16,
+}
+
+impl SlotId {
+    /// Restores a handle that was kept outside (a record, another language). The machine ignores a wrong one.
+    #[must_use]
+    pub const fn new(index: u16, generation: u16) -> Self {
+        Self { index, generation }
+    }
+
+    /// The place in the table: 0 up to the capacity, exclusive.
+    #[must_use]
+    pub const fn index(self) -> u16 {
+        self.index
+    }
+
+    /// How often this place has been used, modulo 65,536.
+    #[must_use]
+    pub const fn generation(self) -> u16 {
+        self.generation
+    }
+}
+
+/// One request, so that an answer finds its question.
+///
+/// Unique among the calls of one machine: a serial number (32 bits, wraps), and the lane that the call occupies,
+/// so that the machine finds an answer's place without a search.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub struct CallId(u64);
+
+/// Where a call belongs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Lane {
+    Poll,
+    Refresh,
+    Refuse,
+    /// Update or spill of the entry with this index.
+    Report(u16),
+    /// Lease extension of the entry with this index.
+    Extend(u16),
+}
+
+impl CallId {
+    /// Restores a handle from [`CallId::to_bits`]. The machine ignores a wrong one.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// The handle as one number.
+    #[must_use]
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+
+    /// The serial number alone: one more with every call of the machine, wraps after 2^32.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the low 32 bits are the serial number")]
+    pub const fn serial(self) -> u32 {
+        self.0 as u32
+    }
+
+    pub(crate) const fn new(lane: Lane, serial: u32) -> Self {
+        let (kind, index) = match lane {
+            Lane::Poll => (0, 0),
+            Lane::Refresh => (1, 0),
+            Lane::Refuse => (2, 0),
+            Lane::Report(index) => (3, index),
+            Lane::Extend(index) => (4, index),
+        };
+        Self((index as u64) << 40 | kind << 32 | serial as u64)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the index is 16 bits wide")]
+    pub(crate) const fn lane(self) -> Option<Lane> {
+        let index = (self.0 >> 40) as u16;
+        match (self.0 >> 32) & 0xff {
+            0 => Some(Lane::Poll),
+            1 => Some(Lane::Refresh),
+            2 => Some(Lane::Refuse),
+            3 => Some(Lane::Report(index)),
+            4 => Some(Lane::Extend(index)),
+            _ => None,
+        }
+    }
+}
+
+/// A task's identity: its UUID as a number, or a 128-bit digest of an id that is not one.
+///
+/// ```
+/// use downbeat_core::machine::TaskKey;
+/// let key = TaskKey::from_id("3b7b1f6e-0000-4000-8000-00000000002a");
+/// assert_eq!(key.to_u128(), 0x3b7b1f6e_0000_4000_8000_00000000002a);
+/// assert_ne!(TaskKey::from_id("task-1"), TaskKey::from_id("task-2"));
+/// ```
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub struct TaskKey(u64, u64);
+
+impl TaskKey {
+    /// Makes a key of a number.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "split into halves")]
+    pub const fn from_u128(value: u128) -> Self {
+        Self((value >> 64) as u64, value as u64)
+    }
+
+    /// The key as a number.
+    #[must_use]
+    pub const fn to_u128(self) -> u128 {
+        (self.0 as u128) << 64 | self.1 as u128
+    }
+
+    /// Makes a key of a task id as the server writes it.
+    ///
+    /// A UUID (8-4-4-4-12 hexadecimal digits, any case) becomes its own number; any other text is digested by
+    /// 128-bit FNV-1a. A collision costs one task a delay until its lease ends; it is never run as another.
+    #[must_use]
+    pub fn from_id(id: &str) -> Self {
+        Self::from_u128(uuid(id.as_bytes()).unwrap_or_else(|| fnv1a(id.as_bytes())))
+    }
+
+    pub(crate) const fn low(self) -> u64 {
+        self.0 ^ self.1
+    }
+}
+
+fn uuid(id: &[u8]) -> Option<u128> {
+    if id.len() != 36 {
+        return None;
+    }
+    let mut value: u128 = 0;
+    for (at, byte) in id.iter().enumerate() {
+        if matches!(at, 8 | 13 | 18 | 23) {
+            if *byte != b'-' {
+                return None;
+            }
+            continue;
+        }
+        let digit = char::from(*byte).to_digit(16)?;
+        value = value << 4 | u128::from(digit);
+    }
+    Some(value)
+}
+
+fn fnv1a(id: &[u8]) -> u128 {
+    let mut hash: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    for byte in id {
+        hash ^= u128::from(*byte);
+        hash = hash.wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+    }
+    hash
+}

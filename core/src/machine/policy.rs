@@ -1,0 +1,164 @@
+//! Every number that a person may set, with its default and its bounds.
+
+use core::fmt;
+use core::time::Duration;
+
+use super::backoff::Backoff;
+
+/// The longest long poll that the server allows (R-POLL-2: more is a 400).
+pub const LONG_POLL_MAX: Duration = Duration::from_secs(5);
+
+/// How one worker behaves. [`Policy::default`] is Downbeat's, [`Policy::seed`] is the Ruby class it grew out of.
+///
+/// Fields may be changed freely; [`Policy::check`], which every constructor calls, names the first that is out of
+/// bounds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub struct Policy {
+    /// Which rules govern polling and giving up.
+    pub rules: Rules,
+    /// Tasks run at once; 1 up to the table's capacity. Default 1.
+    pub concurrency: u16,
+    /// Calls in flight at once; at least 1. With 1, a long poll never outlives the next obligation. Default 4.
+    pub max_calls: u16,
+    /// The longest delay between two polls of an empty queue; more than zero. Default 100 ms.
+    pub poll_interval: Duration,
+    /// How long the server may hold a poll once the queue has been empty for a while; 0 (no long polls) to 5 s.
+    /// Default 1 s.
+    pub long_poll: Duration,
+    /// How long the driver waits for a call at the most, beyond `wait` for a poll; more than zero. It decides
+    /// whether a yield may be repeated (S4). Default 10 s.
+    pub call_timeout: Duration,
+    /// Delays after failed polls, and between tries to reach an unreachable server. Default 250 ms to 5 s.
+    pub failing: Backoff,
+    /// Delays after failed authorisation, of token and calls alike. Default 2 s to 60 s.
+    pub auth: Backoff,
+    /// Delays of polls to an empty queue are shortened by up to this many percent; 0 to 50. Default 0.
+    pub empty_jitter: u8,
+    /// Delays before the 1st, 2nd, 3rd, 4th report of an outcome; the last repeats. Default 0, 10, 20, 30 s.
+    pub update: [Duration; 4],
+    /// The longest `Retry-After` that is obeyed; a longer one counts as this. Default 5 min.
+    pub retry_after_max: Duration,
+    /// Report with `update-v2` where a place is free and the poll gate is open. Default true.
+    pub take_next: bool,
+    /// Extend leases at 80 % of their length until the outcome is accepted. Default true.
+    pub extend: bool,
+    /// There is durable storage: a result that failed four times is handed to it (`Spill`). Default false.
+    pub store: bool,
+    /// The server wants a token. Default false.
+    pub authenticated: bool,
+    /// How long a token is good for where the server does not say; it is renewed at 80 %. Default 45 min.
+    pub token_life: Duration,
+    /// How long a drain waits for running tasks before they are recalled; `None`: for ever. Default 25 s.
+    pub drain_timeout: Option<Duration>,
+    /// How long after the recall the worker aborts by itself. Default 4 s.
+    pub recall_timeout: Duration,
+}
+
+/// Which rules govern polling and giving up.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub enum Rules {
+    /// Downbeat's: docs/invariants.md holds.
+    Downbeat,
+    /// The Ruby class's, quirks included: one task is held until it is reported or four tries failed, failures and
+    /// skipped polls count as empty ones, no lease is extended, no token refreshed. `concurrency` must be 1.
+    Seed,
+}
+
+impl Policy {
+    /// Downbeat's policy; see the fields for each value.
+    pub const DEFAULT: Self = Self {
+        rules: Rules::Downbeat,
+        concurrency: 1,
+        max_calls: 4,
+        poll_interval: Duration::from_millis(100),
+        long_poll: Duration::from_secs(1),
+        call_timeout: Duration::from_secs(10),
+        failing: Backoff { base: Duration::from_millis(250), cap: Duration::from_secs(5), jitter: 50 },
+        auth: Backoff { base: Duration::from_secs(2), cap: Duration::from_secs(60), jitter: 50 },
+        empty_jitter: 0,
+        update: [Duration::ZERO, Duration::from_secs(10), Duration::from_secs(20), Duration::from_secs(30)],
+        retry_after_max: Duration::from_secs(300),
+        take_next: true,
+        extend: true,
+        store: false,
+        authenticated: false,
+        token_life: Duration::from_secs(45 * 60),
+        drain_timeout: Some(Duration::from_secs(25)),
+        recall_timeout: Duration::from_secs(4),
+    };
+
+    /// The timing of Conductor's Ruby class `RactorTaskRunner`, reproduced to the millisecond
+    /// (`tests/vectors/seed-traces.json`).
+    #[must_use]
+    pub const fn seed() -> Self {
+        Self {
+            rules: Rules::Seed,
+            concurrency: 1,
+            max_calls: 1,
+            long_poll: Duration::ZERO,
+            auth: Backoff { base: Duration::from_secs(2), cap: Duration::from_secs(60), jitter: 0 },
+            take_next: false,
+            extend: false,
+            drain_timeout: None,
+            ..Self::DEFAULT
+        }
+    }
+
+    /// Finds the first field that is out of bounds for a table of `capacity` entries.
+    ///
+    /// # Errors
+    /// Names the field and what is allowed.
+    pub fn check(&self, capacity: usize) -> Result<(), PolicyError> {
+        let seed = matches!(self.rules, Rules::Seed);
+        let spread = |percent: u8| percent <= 50;
+        let whole = |delay: Duration| super::time::micros(delay) > 0;
+        let rules = [
+            (capacity >= 1 && capacity < usize::from(u16::MAX), "capacity", "1 to 65,534 entries"),
+            (
+                self.concurrency >= 1 && usize::from(self.concurrency) <= capacity,
+                "concurrency",
+                "1 up to the table's capacity",
+            ),
+            (!seed || self.concurrency == 1, "concurrency", "1 under the seed's rules"),
+            (self.max_calls >= 1, "max_calls", "at least 1"),
+            (whole(self.poll_interval), "poll_interval", "at least 1 µs"),
+            (self.long_poll <= LONG_POLL_MAX, "long_poll", "0 to 5 s"),
+            (whole(self.call_timeout), "call_timeout", "at least 1 µs"),
+            (self.failing.is_sound(), "failing", "0 < base <= cap, jitter 0 to 50 %"),
+            (self.auth.is_sound(), "auth", "0 < base <= cap, jitter 0 to 50 %"),
+            (self.auth.cap <= Duration::from_secs(60), "auth", "a cap of at most 60 s"),
+            (spread(self.empty_jitter), "empty_jitter", "0 to 50 %"),
+            (self.update.iter().skip(1).all(|delay| whole(*delay)), "update", "delays after the first above zero"),
+            (whole(self.token_life), "token_life", "at least 1 µs"),
+        ];
+        match rules.iter().find(|(kept, ..)| !kept) {
+            Some((_, field, allowed)) => Err(PolicyError { field, allowed }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// A policy that cannot be kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PolicyError {
+    /// The field of [`Policy`].
+    pub field: &'static str,
+    /// What is allowed there.
+    pub allowed: &'static str,
+}
+
+impl fmt::Display for PolicyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "policy field `{}` is out of bounds: it takes {}", self.field, self.allowed)
+    }
+}
+
+impl core::error::Error for PolicyError {}

@@ -1,0 +1,30 @@
+//! The jitter's random numbers: small, seeded, the same on every machine.
+
+/// SplitMix64 (Steele, Lea, Flood 2014): 64 bits of state, one multiplication chain per number.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Rng(u64);
+
+impl Rng {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number from 0 to `percent` of `whole`, both included; draws nothing for 0 percent.
+    pub(crate) fn part(&mut self, whole: u64, percent: u8) -> u64 {
+        if percent == 0 {
+            return 0;
+        }
+        let room = u128::from(whole).saturating_mul(u128::from(percent)) / 100;
+        let draw = u128::from(self.next()).saturating_mul(room.saturating_add(1)) >> 64;
+        u64::try_from(draw).unwrap_or(u64::MAX)
+    }
+}
