@@ -1,0 +1,201 @@
+//! The token: whether there is one, when it is renewed, and how long to wait after a refusal.
+
+use core::time::Duration;
+
+use super::backoff::{Backoff, lengthen};
+use super::input::{Answer, Fault, Reply, TokenNews};
+use super::mutant::Mutant;
+use super::policy::Policy;
+use super::rng::Rng;
+use super::time::{Instant, micros};
+
+/// The life of a token, or of none, with the gate that authorisation failures close (rule S9).
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Auth {
+    owner: Owner,
+    fresh: bool,
+    /// A call was accepted with the present token, so that a 401 means that it has expired since.
+    proven: bool,
+    generation: u16,
+    /// When a fresh token is renewed; `FAR_FUTURE`: never.
+    renew_at: Instant,
+    refresh: Option<u32>,
+    failures: u32,
+    /// The gate: nothing that needs authorisation (no refresh, where there is one) before this.
+    at: Instant,
+}
+
+/// Who gets the token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+enum Owner {
+    /// The server wants none.
+    Nobody,
+    /// This machine.
+    Machine,
+    /// A hub; it sends news.
+    Hub,
+}
+
+impl Auth {
+    pub(crate) const fn new(authenticated: bool) -> Self {
+        Self {
+            owner: if authenticated { Owner::Machine } else { Owner::Nobody },
+            fresh: false,
+            proven: false,
+            generation: 0,
+            renew_at: Instant::FAR_FUTURE,
+            refresh: None,
+            failures: 0,
+            at: Instant::ZERO,
+        }
+    }
+
+    /// Leaves the token to a hub; none is there until its news.
+    pub(crate) fn hand_to_hub(&mut self) {
+        self.owner = Owner::Hub;
+        self.fresh = false;
+    }
+
+    pub(crate) const fn generation(&self) -> u16 {
+        self.generation
+    }
+
+    pub(crate) const fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    pub(crate) const fn refreshing(&self) -> bool {
+        self.refresh.is_some()
+    }
+
+    /// Whether a token is wanted and not there.
+    pub(crate) const fn is_missing(&self) -> bool {
+        !matches!(self.owner, Owner::Nobody) && !self.fresh
+    }
+
+    /// When calls may be sent, as far as authorisation goes; `None`: once there is a token.
+    pub(crate) fn opens_at(&self) -> Option<Instant> {
+        match self.owner {
+            Owner::Nobody => Some(if self.failures == 0 { Instant::ZERO } else { self.at }),
+            Owner::Machine | Owner::Hub => self.fresh.then_some(Instant::ZERO),
+        }
+    }
+
+    /// When a refresh is due; `None`: no refresh is wanted, or one is in flight.
+    pub(crate) fn refresh_at<M: Mutant>(&self) -> Option<Instant> {
+        let in_flight = self.refresh.is_some() && !M::TWO_REFRESHES;
+        if self.owner != Owner::Machine || in_flight {
+            return None;
+        }
+        let wanted = if self.fresh { self.renew_at } else { Instant::ZERO };
+        Some(wanted.max(self.at)).filter(|at| *at < Instant::FAR_FUTURE)
+    }
+
+    pub(crate) fn refresh_sent(&mut self, serial: u32) {
+        self.refresh = Some(serial);
+    }
+
+    /// A refresh ended; whether the call was the one in flight.
+    pub(crate) fn refreshed<M: Mutant>(
+        &mut self,
+        now: Instant,
+        serial: u32,
+        reply: &Reply,
+        policy: &Policy,
+        rng: &mut Rng,
+    ) -> bool {
+        if self.refresh != Some(serial) {
+            return false;
+        }
+        self.refresh = None;
+        match reply {
+            Ok(Answer::Token { valid_for }) => {
+                let life = valid_for.unwrap_or(policy.token_life);
+                self.fresh = true;
+                self.proven = false;
+                self.generation = self.generation.wrapping_add(1);
+                self.renew_at = now.after(Duration::from_micros(four_fifths(micros(life))));
+                self.at = now;
+            }
+            Ok(Answer::NoAuth) => *self = Self { generation: self.generation, ..Self::new(false) },
+            Ok(Answer::Done) => self.fail::<M>(now, &policy.auth, rng),
+            Err(error) => {
+                self.fail::<M>(now, &policy.auth, rng);
+                let asked = error.retry_after.map_or(Duration::ZERO, |d| d.min(policy.retry_after_max));
+                self.at = self.at.max(now.after(lengthen(asked, 10, rng)));
+            }
+        }
+        true
+    }
+
+    /// A call other than a refresh ended, that was sent with the token of this generation.
+    pub(crate) fn replied<M: Mutant>(
+        &mut self,
+        now: Instant,
+        generation: u16,
+        reply: &Reply,
+        backoff: &Backoff,
+        rng: &mut Rng,
+    ) {
+        match reply {
+            Err(error) if error.fault == Fault::Unauthorized => self.refused::<M>(now, generation, backoff, rng),
+            // Nobody knows whether these reached anybody who looks at tokens.
+            Err(error) if matches!(error.fault, Fault::NotSent | Fault::Unknown | Fault::Server | Fault::Throttled) => {}
+            _ if generation == self.generation => {
+                self.failures = 0;
+                self.proven = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// What a hub says.
+    pub(crate) fn news(&mut self, news: TokenNews) {
+        if self.owner != Owner::Hub {
+            return;
+        }
+        match news {
+            TokenNews::Fresh { generation } => {
+                self.fresh = true;
+                self.generation = generation;
+            }
+            TokenNews::Missing => self.fresh = false,
+        }
+    }
+
+    /// The seed's rule: an answered poll forgets the failures.
+    pub(crate) fn forget_failures(&mut self) {
+        self.failures = 0;
+    }
+
+    fn refused<M: Mutant>(&mut self, now: Instant, generation: u16, backoff: &Backoff, rng: &mut Rng) {
+        match self.owner {
+            // Calls that were in flight together are refused together: one failure.
+            Owner::Nobody if self.failures > 0 && now < self.at => {}
+            Owner::Nobody => self.fail::<M>(now, backoff, rng),
+            // An old token's refusal says nothing of the present one.
+            Owner::Machine | Owner::Hub if generation != self.generation || !self.fresh => {}
+            Owner::Hub => self.fresh = false,
+            Owner::Machine => {
+                self.fresh = false;
+                if self.proven {
+                    self.at = now;
+                } else {
+                    self.fail::<M>(now, backoff, rng);
+                }
+            }
+        }
+    }
+
+    fn fail<M: Mutant>(&mut self, now: Instant, backoff: &Backoff, rng: &mut Rng) {
+        self.failures = self.failures.saturating_add(1);
+        self.at = now.after(backoff.delay::<M>(self.failures, rng));
+    }
+}
+
+/// Four fifths of a length in microseconds: when a lease is extended.
+pub(crate) const fn four_fifths(length: u64) -> u64 {
+    length.saturating_sub(length / 5)
+}

@@ -1,0 +1,161 @@
+//! One place of the table: the state of one task, from its lease to the acceptance of its outcome.
+
+use super::action::Loss;
+use super::ids::{SlotId, TaskKey};
+use super::input::Outcome;
+use super::time::Instant;
+
+/// "No entry", as an index.
+pub(crate) const NIL: u16 = u16::MAX;
+
+/// One place of a machine's table. Make a table of `[Entry::FREE; N]`, or of a slice or vector of them.
+///
+/// Size: at most 136 bytes. The links of the table's indexes live in the entries, so that a table needs no memory
+/// beside them.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub struct Entry {
+    pub(crate) key: TaskKey,
+    pub(crate) generation: u16,
+    pub(crate) phase: Phase,
+    pub(crate) report: Report,
+    pub(crate) lease: Lease,
+    pub(crate) links: Links,
+}
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub enum Phase {
+    /// No task.
+    Free,
+    /// The user's code runs.
+    Running,
+    /// The user's code runs and has been asked to end.
+    Recalled,
+    /// The code has ended; its outcome is not accepted yet.
+    Reporting,
+    /// The outcome is given up and about to be discarded.
+    Spent(Loss),
+}
+
+/// The outcome and its way to the server. Meaningful in `Phase::Reporting` alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Report {
+    pub(crate) outcome: Outcome,
+    /// When the next try is due; only while no call is in flight.
+    pub(crate) due: Instant,
+    /// When the call in flight was sent.
+    pub(crate) sent: Instant,
+    /// When the first try was sent of which nobody knows whether it had effect; `FAR_FUTURE`: none.
+    pub(crate) unsure_since: Instant,
+    pub(crate) serial: u32,
+    pub(crate) attempt: u16,
+    /// The token's generation that the call in flight was sent with.
+    pub(crate) token: u16,
+    pub(crate) in_flight: InFlight,
+    /// A task came with the answer of the update in flight.
+    pub(crate) brought: bool,
+    /// The next try goes to the store.
+    pub(crate) spill_next: bool,
+    /// The server delivered this task again, which proves that its yield was accepted: the reply frees the entry.
+    pub(crate) settled: bool,
+}
+
+/// What is in flight for an outcome.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) enum InFlight {
+    Nothing,
+    Update,
+    UpdateAndTakeNext,
+    Spill,
+}
+
+/// The lease of the task, and the call that extends it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Lease {
+    /// Length in microseconds; 0: there is none to keep.
+    pub(crate) length: u64,
+    /// When the next extension is due; only while no call is in flight.
+    pub(crate) due: Instant,
+    /// When the call in flight was sent.
+    pub(crate) sent: Instant,
+    pub(crate) serial: u32,
+    pub(crate) token: u16,
+    /// The entry's generation that the call in flight is about: it may outlive its task.
+    pub(crate) generation: u16,
+    pub(crate) in_flight: bool,
+}
+
+/// Links of the table's indexes; each is an entry's index, a heap position, or `NIL`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Links {
+    /// The next entry of the list that this one is in: free, spent, or to be spilled.
+    pub(crate) next: u16,
+    /// First entry of the hash bucket with this entry's index.
+    pub(crate) bucket: u16,
+    /// The next entry of the bucket that this entry's key is in.
+    pub(crate) chain: u16,
+    /// For each heap: the entry that stands at the position with this entry's index.
+    pub(crate) stands: [u16; 2],
+    /// For each heap: the position at which this entry stands.
+    pub(crate) position: [u16; 2],
+}
+
+impl Entry {
+    /// A place without a task.
+    pub const FREE: Self = Self {
+        key: TaskKey::from_u128(0),
+        generation: 0,
+        phase: Phase::Free,
+        report: Report::NONE,
+        lease: Lease::NONE,
+        links: Links { next: NIL, bucket: NIL, chain: NIL, stands: [NIL; 2], position: [NIL; 2] },
+    };
+
+    pub(crate) const fn slot(&self, index: u16) -> SlotId {
+        SlotId::new(index, self.generation)
+    }
+
+    pub(crate) const fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::Recalled)
+    }
+}
+
+impl Default for Entry {
+    fn default() -> Self {
+        Self::FREE
+    }
+}
+
+impl Report {
+    pub(crate) const NONE: Self = Self {
+        outcome: Outcome::Final,
+        due: Instant::ZERO,
+        sent: Instant::ZERO,
+        unsure_since: Instant::FAR_FUTURE,
+        serial: 0,
+        attempt: 0,
+        token: 0,
+        in_flight: InFlight::Nothing,
+        brought: false,
+        spill_next: false,
+        settled: false,
+    };
+}
+
+impl Lease {
+    pub(crate) const NONE: Self = Self {
+        length: 0,
+        due: Instant::ZERO,
+        sent: Instant::ZERO,
+        serial: 0,
+        token: 0,
+        generation: 0,
+        in_flight: false,
+    };
+}

@@ -1,0 +1,150 @@
+//! When the queue may be asked again, and how: the rules of empty and failed polls.
+
+use core::time::Duration;
+
+use super::action::Why;
+use super::backoff::{lengthen, shorten};
+use super::input::{CallError, Fault};
+use super::mutant::Mutant;
+use super::policy::{Policy, Rules};
+use super::rng::Rng;
+use super::time::{Instant, micros};
+
+/// The seed's largest exponent of an empty poll's delay: 1.024 s, whatever the interval.
+const SEED_EXPONENT_MAX: u32 = 10;
+
+/// The gate before polls.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Gate {
+    pub(crate) at: Instant,
+    pub(crate) why: Why,
+    pub(crate) empties: u32,
+    pub(crate) failures: u32,
+    /// A long poll brought a task: the rest of the queue is asked for without a wait.
+    follow_up: bool,
+}
+
+/// What kind of poll is due.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) enum Kind {
+    /// For all free places, answered at once.
+    Short,
+    /// For one task, held by the server.
+    Long,
+    /// For all free places, after a long poll that brought a task; its emptiness moves no gate.
+    FollowUp,
+}
+
+impl Gate {
+    pub(crate) const OPEN: Self =
+        Self { at: Instant::ZERO, why: Why::Empty, empties: 0, failures: 0, follow_up: false };
+
+    pub(crate) fn kind(&self, policy: &Policy) -> Kind {
+        if self.follow_up {
+            Kind::FollowUp
+        } else if self.is_quiet(policy) {
+            Kind::Long
+        } else {
+            Kind::Short
+        }
+    }
+
+    /// Tasks came with a poll, or with the answer to an update. `asked` is how many there could have been.
+    pub(crate) fn brought(&mut self, now: Instant, kind: Kind, got: u16, asked: u16, policy: &Policy) {
+        self.failures = 0;
+        self.open(now);
+        match kind {
+            Kind::Long => self.follow_up = true,
+            Kind::FollowUp => self.follow_up = got >= asked,
+            Kind::Short if self.is_quiet(policy) => self.follow_up = true,
+            Kind::Short => self.empties = 0,
+        }
+    }
+
+    /// A poll that was sent then found nothing.
+    pub(crate) fn empty(&mut self, sent: Instant, now: Instant, kind: Kind, policy: &Policy, rng: &mut Rng) {
+        self.failures = 0;
+        if kind == Kind::FollowUp {
+            self.follow_up = false;
+            self.open(now);
+            return;
+        }
+        self.count_empty(sent, policy, rng);
+    }
+
+    /// A poll failed, now.
+    pub(crate) fn failed<M: Mutant>(
+        &mut self,
+        sent: Instant,
+        now: Instant,
+        error: CallError,
+        policy: &Policy,
+        rng: &mut Rng,
+    ) {
+        if policy.rules == Rules::Seed || M::FAILURE_IS_EMPTY {
+            self.count_empty(sent, policy, rng);
+            return;
+        }
+        if error.fault == Fault::Unauthorized {
+            self.open(now);
+            return;
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.at = now.after(policy.failing.delay::<M>(self.failures, rng));
+        self.why = Why::Failing;
+        if let Some(until) = retry_after::<M>(now, error, policy, rng).filter(|until| *until > self.at) {
+            self.at = until;
+            self.why = Why::RetryAfter;
+        }
+    }
+
+    /// The seed's rule: a poll that may not be sent counts as an empty one.
+    pub(crate) fn skip(&mut self, now: Instant, policy: &Policy, rng: &mut Rng) {
+        self.count_empty(now, policy, rng);
+    }
+
+    /// Whether the queue has been empty for so long that polls are held by the server.
+    fn is_quiet(&self, policy: &Policy) -> bool {
+        micros(policy.long_poll) > 0 && milliseconds(self.empties) >= micros(policy.poll_interval)
+    }
+
+    fn count_empty(&mut self, sent: Instant, policy: &Policy, rng: &mut Rng) {
+        self.empties = self.empties.saturating_add(1);
+        let exponent = match policy.rules {
+            Rules::Seed => self.empties.min(SEED_EXPONENT_MAX),
+            Rules::Downbeat => self.empties,
+        };
+        let delay = Duration::from_micros(milliseconds(exponent).min(micros(policy.poll_interval)));
+        self.at = sent.after(shorten(delay, policy.empty_jitter, rng));
+        self.why = Why::Empty;
+    }
+
+    fn open(&mut self, now: Instant) {
+        self.at = now;
+        self.why = Why::Empty;
+    }
+}
+
+/// Until when a failed call's server wants to be left alone: what it asked for, bounded, lengthened by up to 10 %.
+pub(crate) fn retry_after<M: Mutant>(
+    now: Instant,
+    error: CallError,
+    policy: &Policy,
+    rng: &mut Rng,
+) -> Option<Instant> {
+    let asked = error.retry_after?.min(policy.retry_after_max);
+    if M::RETRY_AFTER_IGNORED {
+        return None;
+    }
+    if M::RETRY_AFTER_SHORTENED {
+        return Some(now.after(asked / 2));
+    }
+    Some(now.after(lengthen(asked, 10, rng)))
+}
+
+/// 2^n milliseconds in microseconds, saturating.
+fn milliseconds(n: u32) -> u64 {
+    1_u64.checked_shl(n).map_or(u64::MAX, |factor| factor.saturating_mul(1_000))
+}

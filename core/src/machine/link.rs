@@ -1,0 +1,73 @@
+//! Whether the server can be reached: one gate before all calls, so that an outage is gentle.
+
+use core::time::Duration;
+
+use super::backoff::Backoff;
+use super::input::{Fault, Reply};
+use super::mutant::Mutant;
+use super::rng::Rng;
+use super::time::Instant;
+
+/// A circuit breaker over failures of transport ([`Fault::NotSent`], [`Fault::Unknown`]).
+///
+/// After one, no call is sent until the gate's time; then a single call, the probe, is. An answer of any status, to
+/// any call, opens the gate. So an unreachable server sees one connection per delay, whatever is due (rule S20).
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Link {
+    failures: u32,
+    at: Instant,
+    probe: Option<u64>,
+}
+
+impl Link {
+    pub(crate) const OPEN: Self = Self { failures: 0, at: Instant::ZERO, probe: None };
+
+    /// Whether a call may be sent now.
+    pub(crate) fn allows(&self, now: Instant) -> bool {
+        self.failures == 0 || (self.probe.is_none() && self.at <= now)
+    }
+
+    /// When a call may be sent at the earliest; `None`: once the probe has ended.
+    pub(crate) fn opens_at(&self) -> Option<Instant> {
+        match (self.failures, self.probe) {
+            (0, _) => Some(Instant::ZERO),
+            (_, None) => Some(self.at),
+            (_, Some(_)) => None,
+        }
+    }
+
+    pub(crate) const fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// A call is sent; `call` is any number that tells it from the others in flight.
+    pub(crate) fn sent(&mut self, call: u64) {
+        if self.failures > 0 && self.probe.is_none() {
+            self.probe = Some(call);
+        }
+    }
+
+    /// A call ended.
+    pub(crate) fn replied<M: Mutant>(
+        &mut self,
+        now: Instant,
+        call: u64,
+        reply: &Reply,
+        backoff: &Backoff,
+        rng: &mut Rng,
+    ) {
+        let cut_off = matches!(reply, Err(error) if matches!(error.fault, Fault::NotSent | Fault::Unknown));
+        if !cut_off {
+            *self = Self::OPEN;
+            return;
+        }
+        // Calls that were in flight when the link failed all fail with it: that is one failure, not many.
+        if self.failures == 0 || self.probe == Some(call) {
+            self.failures = self.failures.saturating_add(1);
+            let delay: Duration = backoff.delay::<M>(self.failures, rng);
+            self.at = now.after(delay);
+            self.probe = None;
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The table of tasks and its indexes: who is free, who is due first, who holds a key. Nothing here scans.
+
+use super::entry::{Entry, Lease, NIL, Phase, Report};
+use super::ids::{SlotId, TaskKey};
+use super::time::Instant;
+
+/// Entries in caller-chosen storage, with a free list, two heaps of deadlines and a hash index threaded through them.
+///
+/// Costs: taking, freeing and looking up an entry O(1) (expected, for the hash); a change of a deadline O(log n).
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Table<S> {
+    entries: S,
+    heaps: [u16; 2],
+    lists: [u16; 3],
+    held: u16,
+    running: u16,
+}
+
+/// Which heap of deadlines.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Heap {
+    Lease = 0,
+    Report = 1,
+}
+
+/// Which list of entries; an entry is in one at the most.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum List {
+    Free = 0,
+    Spent = 1,
+    Spill = 2,
+}
+
+impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Table<S> {
+    /// Takes over the storage; whatever is in it is forgotten.
+    pub(crate) fn new(mut entries: S) -> Self {
+        entries.as_mut().fill(Entry::FREE);
+        let mut table = Self { entries, heaps: [0; 2], lists: [NIL; 3], held: 0, running: 0 };
+        for index in (0..table.capacity()).rev() {
+            table.push(List::Free, index);
+        }
+        table
+    }
+
+    pub(crate) fn capacity(&self) -> u16 {
+        u16::try_from(self.entries.as_ref().len()).unwrap_or(NIL)
+    }
+
+    /// Entries that are not free.
+    pub(crate) fn held(&self) -> u16 {
+        self.held
+    }
+
+    /// Entries whose code runs.
+    pub(crate) fn running(&self) -> u16 {
+        self.running
+    }
+
+    pub(crate) fn free(&self) -> u16 {
+        self.capacity().saturating_sub(self.held)
+    }
+
+    pub(crate) fn entries(&self) -> &[Entry] {
+        self.entries.as_ref()
+    }
+
+    pub(crate) fn get(&self, index: u16) -> Option<&Entry> {
+        self.entries.as_ref().get(usize::from(index))
+    }
+
+    pub(crate) fn get_mut(&mut self, index: u16) -> Option<&mut Entry> {
+        self.entries.as_mut().get_mut(usize::from(index))
+    }
+
+    /// The entry that a handle means, unless the handle is of an earlier task.
+    pub(crate) fn by_slot(&self, slot: SlotId) -> Option<&Entry> {
+        self.get(slot.index()).filter(|entry| entry.generation == slot.generation())
+    }
+
+    /// Takes a free entry for a task whose code runs now.
+    pub(crate) fn take(&mut self, key: TaskKey) -> Option<SlotId> {
+        let index = self.pop(List::Free)?;
+        let entry = self.get_mut(index)?;
+        entry.key = key;
+        entry.generation = entry.generation.wrapping_add(1);
+        entry.phase = Phase::Running;
+        entry.report = Report::NONE;
+        let (in_flight, serial) = (entry.lease.in_flight, entry.lease.serial);
+        let (generation, sent, token) = (entry.lease.generation, entry.lease.sent, entry.lease.token);
+        entry.lease = Lease { in_flight, serial, generation, sent, token, ..Lease::NONE };
+        let slot = entry.slot(index);
+        self.held = self.held.saturating_add(1);
+        self.running = self.running.saturating_add(1);
+        self.index_key(index);
+        Some(slot)
+    }
+
+    /// The code of a running entry has ended.
+    pub(crate) fn end_run(&mut self, index: u16) {
+        if let Some(entry) = self.get_mut(index).filter(|entry| entry.is_running()) {
+            entry.phase = Phase::Reporting;
+            self.running = self.running.saturating_sub(1);
+        }
+    }
+
+    /// Frees an entry. An extension in flight stays noted: its reply comes yet.
+    pub(crate) fn release(&mut self, index: u16) {
+        self.withdraw(index);
+        if let Some(entry) = self.get_mut(index).filter(|entry| entry.phase != Phase::Free) {
+            entry.phase = Phase::Free;
+            self.held = self.held.saturating_sub(1);
+            self.push(List::Free, index);
+        }
+    }
+
+    /// Takes an entry out of all indexes, so that no obligation of it comes up again.
+    pub(crate) fn withdraw(&mut self, index: u16) {
+        self.unset(Heap::Lease, index);
+        self.unset(Heap::Report, index);
+        self.forget_key(index);
+        if self.get(index).is_some_and(Entry::is_running) {
+            self.running = self.running.saturating_sub(1);
+        }
+    }
+
+    // ---------------------------------------------------------------- lists
+
+    pub(crate) fn push(&mut self, list: List, index: u16) {
+        let Some(head) = self.lists.get_mut(list as usize) else { return };
+        let next = core::mem::replace(head, index);
+        if let Some(entry) = self.get_mut(index) {
+            entry.links.next = next;
+        }
+    }
+
+    pub(crate) fn pop(&mut self, list: List) -> Option<u16> {
+        let head = *self.lists.get(list as usize)?;
+        let next = self.get(head)?.links.next;
+        *self.lists.get_mut(list as usize)? = next;
+        Some(head)
+    }
+
+    // ---------------------------------------------------------------- keys
+
+    /// The entry that holds a key and has not been withdrawn.
+    pub(crate) fn find(&self, key: TaskKey) -> Option<u16> {
+        let mut index = self.get(self.bucket_of(key))?.links.bucket;
+        while let Some(entry) = self.get(index) {
+            if entry.key == key {
+                return Some(index);
+            }
+            index = entry.links.chain;
+        }
+        None
+    }
+
+    /// Takes an entry out of the hash index: its key may be held by another entry from now on.
+    pub(crate) fn forget_key(&mut self, index: u16) {
+        let Some(key) = self.get(index).map(|entry| entry.key) else { return };
+        let bucket = self.bucket_of(key);
+        let Some(first) = self.get(bucket).map(|entry| entry.links.bucket) else { return };
+        let after = self.get(index).map_or(NIL, |entry| entry.links.chain);
+        if first == index {
+            if let Some(entry) = self.get_mut(bucket) {
+                entry.links.bucket = after;
+            }
+            return;
+        }
+        let mut at = first;
+        while let Some(entry) = self.get_mut(at) {
+            if entry.links.chain == index {
+                entry.links.chain = after;
+                return;
+            }
+            at = entry.links.chain;
+        }
+    }
+
+    fn index_key(&mut self, index: u16) {
+        let Some(key) = self.get(index).map(|entry| entry.key) else { return };
+        let bucket = self.bucket_of(key);
+        let Some(head) = self.get_mut(bucket) else { return };
+        let first = core::mem::replace(&mut head.links.bucket, index);
+        if let Some(entry) = self.get_mut(index) {
+            entry.links.chain = first;
+        }
+    }
+
+    fn bucket_of(&self, key: TaskKey) -> u16 {
+        let spread = key.low().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+        let bucket = (spread.wrapping_mul(u64::from(self.capacity()))) >> 16;
+        u16::try_from(bucket).unwrap_or(0)
+    }
+
+    // ---------------------------------------------------------------- deadlines
+
+    /// The entry that is due first, and when.
+    pub(crate) fn first(&self, heap: Heap) -> Option<(u16, Instant)> {
+        if self.len(heap) == 0 {
+            return None;
+        }
+        let index = self.stands(heap, 0);
+        Some((index, self.due(heap, index)))
+    }
+
+    /// Makes an entry due; its deadline is read from it.
+    pub(crate) fn set(&mut self, heap: Heap, index: u16) {
+        self.unset(heap, index);
+        let position = self.len(heap);
+        if let Some(len) = self.heaps.get_mut(heap as usize) {
+            *len = position.saturating_add(1);
+        }
+        self.place(heap, index, position);
+        self.sift_up(heap, position);
+    }
+
+    /// Takes an entry's deadline back; nothing if it had none.
+    pub(crate) fn unset(&mut self, heap: Heap, index: u16) {
+        let position = self.position(heap, index);
+        if position == NIL {
+            return;
+        }
+        let last = self.len(heap).saturating_sub(1);
+        let moved = self.stands(heap, last);
+        if let Some(len) = self.heaps.get_mut(heap as usize) {
+            *len = last;
+        }
+        self.set_position(heap, index, NIL);
+        if position != last {
+            self.place(heap, moved, position);
+            self.sift_up(heap, position);
+            self.sift_down(heap, self.position(heap, moved));
+        }
+    }
+
+    fn sift_up(&mut self, heap: Heap, mut position: u16) {
+        while position > 0 {
+            let parent = position.saturating_sub(1) / 2;
+            if !self.before(heap, position, parent) {
+                return;
+            }
+            self.swap(heap, position, parent);
+            position = parent;
+        }
+    }
+
+    fn sift_down(&mut self, heap: Heap, mut position: u16) {
+        loop {
+            let left = position.saturating_mul(2).saturating_add(1);
+            let right = left.saturating_add(1);
+            let mut first = position;
+            for child in [left, right] {
+                if child < self.len(heap) && self.before(heap, child, first) {
+                    first = child;
+                }
+            }
+            if first == position {
+                return;
+            }
+            self.swap(heap, position, first);
+            position = first;
+        }
+    }
+
+    /// Whether the entry at one position is due before the one at another; equal deadlines go by index.
+    fn before(&self, heap: Heap, a: u16, b: u16) -> bool {
+        let (a, b) = (self.stands(heap, a), self.stands(heap, b));
+        (self.due(heap, a), a) < (self.due(heap, b), b)
+    }
+
+    fn swap(&mut self, heap: Heap, a: u16, b: u16) {
+        let (at_a, at_b) = (self.stands(heap, a), self.stands(heap, b));
+        self.place(heap, at_a, b);
+        self.place(heap, at_b, a);
+    }
+
+    fn place(&mut self, heap: Heap, index: u16, position: u16) {
+        if let Some(stands) =
+            self.get_mut(position).and_then(|entry| entry.links.stands.get_mut(heap as usize))
+        {
+            *stands = index;
+        }
+        self.set_position(heap, index, position);
+    }
+
+    fn set_position(&mut self, heap: Heap, index: u16, position: u16) {
+        if let Some(entry) = self.get_mut(index).and_then(|entry| entry.links.position.get_mut(heap as usize))
+        {
+            *entry = position;
+        }
+    }
+
+    fn position(&self, heap: Heap, index: u16) -> u16 {
+        self.get(index).and_then(|entry| entry.links.position.get(heap as usize)).copied().unwrap_or(NIL)
+    }
+
+    fn stands(&self, heap: Heap, position: u16) -> u16 {
+        self.get(position).and_then(|entry| entry.links.stands.get(heap as usize)).copied().unwrap_or(NIL)
+    }
+
+    fn len(&self, heap: Heap) -> u16 {
+        self.heaps.get(heap as usize).copied().unwrap_or(0)
+    }
+
+    fn due(&self, heap: Heap, index: u16) -> Instant {
+        self.get(index).map_or(Instant::FAR_FUTURE, |entry| match heap {
+            Heap::Lease => entry.lease.due,
+            Heap::Report => entry.report.due,
+        })
+    }
+}

@@ -1,0 +1,294 @@
+//! The machine: its state, and the one method that drives it.
+
+use core::marker::PhantomData;
+use core::time::Duration;
+
+use super::action::{Action, Why};
+use super::auth::Auth;
+use super::entry::Entry;
+use super::gate::{Gate, Kind};
+use super::ids::{CallId, Lane, TaskKey};
+use super::input::{Control, Input, TokenNews};
+use super::link::Link;
+use super::mutant::{Mutant, Sound};
+use super::policy::{Policy, PolicyError};
+use super::rng::Rng;
+use super::table::{List, Table};
+use super::time::Instant;
+
+/// A worker with room for `N` tasks: running, or done and not yet reported.
+pub type Worker<const N: usize> = Machine<[Entry; N]>;
+
+/// One worker: decides what to do next, and does nothing itself.
+///
+/// `S` stores the table: an array where memory is fixed, a boxed slice where it is not. `M` is [`Sound`] everywhere
+/// but in the simulator's tests of its own oracles.
+///
+/// ```
+/// use downbeat_core::machine::{Action, Answer, Input, Instant, Policy, Worker};
+///
+/// let mut worker = Worker::<8>::new(Policy::default(), 4711)?;
+/// let start = Instant::ZERO;
+/// let Action::Poll { call, count: 1, .. } = worker.step(start, Input::Tick) else { panic!() };
+/// let reply = Input::Replied { call, reply: Ok(Answer::Done) };
+/// let Action::Wait { until: Some(at), .. } = worker.step(Instant::from_millis(1), reply) else { panic!() };
+/// assert_eq!(at.as_millis(), 2); // the queue was empty: 2 ms after the poll was sent
+/// # Ok::<(), downbeat_core::machine::PolicyError>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub struct Machine<S, M = Sound> {
+    pub(crate) policy: Policy,
+    pub(crate) rng: Rng,
+    pub(crate) now: Instant,
+    pub(crate) mode: Mode,
+    pub(crate) serial: u32,
+    /// Server calls in flight: poll, refresh, updates, extensions. Spills are not among them.
+    pub(crate) calls: u16,
+    /// Places promised to updates in flight that may bring a task.
+    pub(crate) promised: u16,
+    /// How far the recall or the abort has gone through the table.
+    pub(crate) cursor: u16,
+    /// The server knows `update-v2`.
+    pub(crate) knows_take_next: bool,
+    /// A hub decides when the server may be called.
+    pub(crate) hubbed: bool,
+    pub(crate) table: Table<S>,
+    pub(crate) poll: Option<Poll>,
+    pub(crate) refusal: Option<Refusal>,
+    pub(crate) gate: Gate,
+    pub(crate) auth: Auth,
+    pub(crate) link: Link,
+    mutant: PhantomData<M>,
+}
+
+/// How far the worker is towards its end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub enum Mode {
+    /// Polls, runs, reports.
+    Open,
+    /// As open, without polls.
+    Paused,
+    /// Finishes what it holds; at this time the rest is recalled.
+    Draining {
+        /// `None`: never.
+        recall_at: Option<Instant>,
+    },
+    /// Running tasks were asked to end; at this time the worker aborts.
+    Recalling {
+        /// When.
+        abort_at: Instant,
+    },
+    /// Gives up what it holds, or hands it to the store.
+    Aborted,
+    /// The end.
+    Stopped,
+}
+
+/// A poll in flight.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Poll {
+    pub(crate) sent: Instant,
+    pub(crate) serial: u32,
+    pub(crate) count: u16,
+    pub(crate) got: u16,
+    pub(crate) token: u16,
+    pub(crate) kind: Kind,
+}
+
+/// A task that was given too much, on its way back. It shares the lane of the poll that brought it, then inherits it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Refusal {
+    pub(crate) key: TaskKey,
+    pub(crate) due: Instant,
+    /// When its lease ends: no use in giving it back after that.
+    pub(crate) expires: Instant,
+    pub(crate) serial: u32,
+    pub(crate) attempt: u16,
+    pub(crate) token: u16,
+    pub(crate) in_flight: bool,
+    /// The poll has been answered in the meantime, and its lane is this one's now.
+    pub(crate) own_lane: bool,
+}
+
+/// What a hub lets a worker do in one step.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Allowance {
+    pub(crate) calls: bool,
+    pub(crate) polls: bool,
+    pub(crate) longest_wait: Duration,
+}
+
+impl Allowance {
+    pub(crate) const ALL: Self = Self { calls: true, polls: true, longest_wait: Duration::MAX };
+}
+
+/// What was due in a step and not allowed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Blocked {
+    Call,
+    Poll,
+}
+
+impl<const N: usize> Machine<[Entry; N]> {
+    /// Makes a worker whose table is an array.
+    ///
+    /// `seed` feeds the jitter: give every worker of a fleet another one, or they retry in step.
+    ///
+    /// # Errors
+    /// Names the policy's field that is out of bounds.
+    pub fn new(policy: Policy, seed: u64) -> Result<Self, PolicyError> {
+        Self::with_storage([Entry::FREE; N], policy, seed)
+    }
+}
+
+impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
+    /// Makes a worker whose table is in `storage`: 1 to 65,534 entries, whatever was in them is forgotten.
+    ///
+    /// # Errors
+    /// Names the policy's field that is out of bounds.
+    pub fn with_storage(storage: S, policy: Policy, seed: u64) -> Result<Self, PolicyError> {
+        policy.check(storage.as_ref().len())?;
+        let seed = if M::CONSTANT_SEED { 0 } else { seed };
+        Ok(Self {
+            rng: Rng::new(seed),
+            now: Instant::ZERO,
+            mode: Mode::Open,
+            serial: 0,
+            calls: 0,
+            promised: 0,
+            cursor: 0,
+            knows_take_next: true,
+            hubbed: false,
+            table: Table::new(storage),
+            poll: None,
+            refusal: None,
+            gate: Gate::OPEN,
+            auth: Auth::new(policy.authenticated),
+            link: Link::OPEN,
+            policy,
+            mutant: PhantomData,
+        })
+    }
+
+    /// Tells the worker what happened and asks what to do next.
+    ///
+    /// `Leased` is answered at once for that very task; any other input by the next due action. Perform the action
+    /// once, then step with [`Input::Tick`], until the answer is [`Action::Wait`] or [`Action::Stopped`]. A `now`
+    /// earlier than one given before counts as that one (S15). Inputs that fit nothing here change nothing (S17).
+    ///
+    /// Cost: O(log N); no step looks through the table.
+    pub fn step(&mut self, now: Instant, input: Input) -> Action {
+        self.step_within(now, input, Allowance::ALL).0
+    }
+
+    /// When the worker next wants a `Tick` if nothing else happens, and for what; `None`: only an input brings work.
+    ///
+    /// It is what the last `Wait` said, and is meaningless before that. A later `Tick` is late, an earlier one is
+    /// harmless.
+    #[must_use]
+    pub fn deadline(&self) -> Option<(Instant, Why)> {
+        let (until, why) = self.next_deadline();
+        until.map(|at| (at, why))
+    }
+
+    /// The policy that the worker was made with.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    pub(crate) fn step_within(
+        &mut self,
+        now: Instant,
+        input: Input,
+        allowed: Allowance,
+    ) -> (Action, Option<Blocked>) {
+        self.now = if M::WALL_CLOCK { now } else { self.now.max(now) };
+        if self.mode == Mode::Stopped {
+            return (Action::Stopped, None);
+        }
+        match input {
+            Input::Tick => {}
+            Input::Leased { call, task } => return (self.leased(call, task), None),
+            Input::Replied { call, reply } => self.replied(call, reply),
+            Input::Finished { slot, outcome } => self.finished(slot, outcome),
+            Input::Token(news) => self.auth.news(news),
+            Input::Control(control) => self.control(control),
+        }
+        self.next_action(allowed)
+    }
+
+    /// Puts the worker under a hub, which owns the token and the calls from now on.
+    pub(crate) fn join_hub(&mut self) {
+        self.hubbed = true;
+        self.auth.hand_to_hub();
+    }
+
+    pub(crate) fn tell_token(&mut self, news: TokenNews) {
+        self.auth.news(news);
+    }
+
+    pub(crate) fn control(&mut self, control: Control) {
+        self.mode = match (self.mode, control) {
+            (Mode::Stopped, _) => Mode::Stopped,
+            (Mode::Aborted, _) => Mode::Aborted,
+            (_, Control::Abort) => {
+                self.cursor = 0;
+                Mode::Aborted
+            }
+            (mode @ (Mode::Draining { .. } | Mode::Recalling { .. }), _) => mode,
+            (_, Control::Drain) => {
+                Mode::Draining { recall_at: self.policy.drain_timeout.map(|limit| self.now.after(limit)) }
+            }
+            (_, Control::Pause) => Mode::Paused,
+            (_, Control::Resume) => Mode::Open,
+        };
+    }
+
+    // ---------------------------------------------------------------- what all parts ask
+
+    pub(crate) fn next_call(&mut self, lane: Lane) -> CallId {
+        self.serial = self.serial.wrapping_add(1);
+        CallId::new(lane, self.serial)
+    }
+
+    /// A call to the server leaves.
+    pub(crate) fn count_call(&mut self, call: CallId) {
+        self.calls = self.calls.saturating_add(1);
+        if !self.hubbed {
+            self.link.sent(call.to_bits());
+        }
+    }
+
+    /// Tasks that may still be asked for: places free, less places promised to calls in flight (S11).
+    pub(crate) fn room(&self) -> u16 {
+        let promised = if M::NO_RESERVATION {
+            0
+        } else {
+            self.poll.map_or(0, |poll| poll.count.saturating_sub(poll.got)).saturating_add(self.promised)
+        };
+        let busy = match self.policy.rules {
+            super::policy::Rules::Downbeat => self.table.running(),
+            super::policy::Rules::Seed => self.table.held(),
+        };
+        let running = self.policy.concurrency.saturating_sub(busy);
+        running.min(self.table.free()).saturating_sub(promised)
+    }
+
+    /// Gives up the outcome of an entry; the next steps discard it.
+    pub(crate) fn spend(&mut self, index: u16, why: super::action::Loss) {
+        self.table.withdraw(index);
+        if let Some(entry) = self.table.get_mut(index) {
+            entry.phase = super::entry::Phase::Spent(why);
+            self.table.push(List::Spent, index);
+        }
+    }
+
+    pub(crate) fn lanes_full(&self) -> bool {
+        self.calls >= self.policy.max_calls
+    }
+}
