@@ -1,1 +1,3 @@
-//! To be written.
+//! A model Conductor server and a deterministic simulator.
+
+pub mod conform;
