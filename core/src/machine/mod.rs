@@ -22,9 +22,14 @@ mod worker;
 pub use action::{Action, Loss, Why};
 pub use backoff::Backoff;
 pub use entry::{Entry, Phase};
+pub use hub::{Hub, HubAction, HubInput, HubPolicy, Member};
 pub use ids::{CallId, SlotId, TaskKey};
 pub use input::{Answer, CallError, Control, Fault, Input, Outcome, Reply, TaskMeta, TokenNews};
 pub use policy::{LONG_POLL_MAX, Policy, PolicyError, Rules};
 pub use snapshot::{HeldTask, Snapshot};
 pub use time::{Clock, Instant};
 pub use worker::{Machine, Mode, Worker};
+
+/// The size that the issue and docs promise: a worker of eight fits a microcontroller's corner.
+const _: () = assert!(size_of::<Worker<8>>() <= 2048);
+const _: () = assert!(size_of::<Worker<4>>() <= 1024);

@@ -5,6 +5,7 @@
 //! which only the simulator turns on.
 
 mod sealed {
+    #[expect(unnameable_types, reason = "that nobody else can name it is what seals the trait")]
     pub trait Sealed {}
 }
 

@@ -73,11 +73,6 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Table<S> {
         self.entries.as_mut().get_mut(usize::from(index))
     }
 
-    /// The entry that a handle means, unless the handle is of an earlier task.
-    pub(crate) fn by_slot(&self, slot: SlotId) -> Option<&Entry> {
-        self.get(slot.index()).filter(|entry| entry.generation == slot.generation())
-    }
-
     /// Takes a free entry for a task whose code runs now.
     pub(crate) fn take(&mut self, key: TaskKey) -> Option<SlotId> {
         let index = self.pop(List::Free)?;

@@ -124,6 +124,7 @@ pub(crate) struct Allowance {
 
 impl Allowance {
     pub(crate) const ALL: Self = Self { calls: true, polls: true, longest_wait: Duration::MAX };
+    pub(crate) const NONE: Self = Self { calls: false, polls: false, longest_wait: Duration::ZERO };
 }
 
 /// What was due in a step and not allowed.
