@@ -1,2 +1,61 @@
-//! To be written.
-fn main() {}
+//! What CI runs, and the checks that need more than `cargo test`.
+//!
+//! `cargo xtask ci` is the whole of CI, the same here and there; `cargo xtask` lists the other commands.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to people")]
+
+mod args;
+mod ci;
+mod clock;
+mod conductor;
+mod demo;
+mod process;
+mod purity;
+mod python_client;
+mod readme;
+mod real_server;
+mod scripts;
+
+use std::process::ExitCode;
+
+use args::Args;
+use process::Failure;
+
+const HELP: &str = "\
+cargo xtask ci [--only STEP]... [--list]     everything CI runs, in order; stops at the first failure
+cargo xtask purity                           core links without std and without an allocator
+cargo xtask readme                           every command of README.md and docs/ is one that the binaries take
+cargo xtask real-server [--backend sqlite|redis|both] [--workflows N] [--downbeat BINARY] [--panicking BINARY]
+                                             1,000 workflows of a real Conductor, brought to their expected ends
+cargo xtask conductor [--backend sqlite|redis] [--port N]
+                                             a real Conductor to play with, until Ctrl-C
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let Some((command, rest)) = words.split_first() else {
+        print!("{HELP}");
+        return ExitCode::SUCCESS;
+    };
+    match dispatch(command, &Args::new(rest)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("\nxtask {command}: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: &str, args: &Args<'_>) -> Result<(), Failure> {
+    match command {
+        "ci" => ci::main(args),
+        "purity" => args.none().and_then(|()| purity::check()),
+        "readme" => args.none().and_then(|()| readme::check()),
+        "real-server" => real_server::main(args),
+        "conductor" => conductor::main(args),
+        "help" | "-h" | "--help" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        _ => Err(Failure::new(format!("there is no such command; there are:\n{HELP}"))),
+    }
+}

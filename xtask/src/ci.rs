@@ -1,0 +1,165 @@
+//! `cargo xtask ci`: the steps, in order.
+
+use crate::args::Args;
+use crate::clock::Stopwatch;
+use crate::process::{Failure, cargo, release_binary, run};
+use crate::{demo, process, purity, python_client, readme, real_server, scripts};
+
+/// How a step ended that did not fail.
+pub(crate) enum Done {
+    Passed,
+    /// Not run on this machine, for this reason.
+    Skipped(String),
+}
+
+struct Step {
+    name: &'static str,
+    checks: &'static str,
+    /// What to do when it fails.
+    remedy: &'static str,
+    run: fn() -> Result<Done, Failure>,
+}
+
+const fn step(
+    name: &'static str,
+    checks: &'static str,
+    remedy: &'static str,
+    run: fn() -> Result<Done, Failure>,
+) -> Step {
+    Step { name, checks, remedy, run }
+}
+
+/// Cheap steps first; `clippy`, `doc`, `test` and `release` build once each, all others use what those built.
+const STEPS: &[Step] = &[
+    step("fmt", "the code is formatted", "run `cargo fmt --all`", || sh("fmt --all --check")),
+    step("scripts", "shell scripts parse", "`bash -n FILE` shows the line", || passed(scripts::check)),
+    step("deny", "licences, sources and bans of deny.toml", "see deny.toml and docs/dependencies.md", || {
+        sh("deny --locked check --hide-inclusion-graph bans licenses sources")
+    }),
+    step("machete", "no unused dependency", "drop it from that Cargo.toml", || sh("machete")),
+    step("clippy", "lints, warnings denied", "fix what clippy names; never `allow`", || {
+        sh("clippy --locked --workspace --all-targets --all-features -- -D warnings")
+    }),
+    step("doc", "documentation builds, private items too", "fix the link or the comment named", doc),
+    step(
+        "test",
+        "unit, integration and doc tests of the workspace, tidy included",
+        "run that test alone",
+        || sh("test --locked --workspace --all-features"),
+    ),
+    step(
+        "purity",
+        "core has nothing of std or alloc",
+        "find what pulls it in: `cargo tree -p downbeat-core -e features`",
+        || passed(purity::check),
+    ),
+    step("release", "`cargo build --release` builds both binaries", "see the compiler's message", || {
+        sh("build --locked --release")
+    }),
+    step("seed-traces", "the seed's timing, to the millisecond", "read the case in tests/vectors", || {
+        passed(seed_traces)
+    }),
+    step(
+        "readme",
+        "the commands of README.md and docs/ are taken",
+        "mend the command or the document",
+        || passed(readme::check),
+    ),
+    step(
+        "demo",
+        "`downbeat demo` completes its tasks",
+        "run `cargo run --release -p downbeat-cli -- demo`",
+        || passed(demo::check),
+    ),
+    step(
+        "python-client",
+        "the official Python client against `downbeat-sim serve`",
+        "see tools/python-client",
+        python_client::check,
+    ),
+    step(
+        "real-server",
+        "1,000 workflows of a real Conductor, SQLite and Redis",
+        "run `cargo xtask real-server`",
+        real_server::step,
+    ),
+];
+
+/// Runs the steps, or those named by `--only`; ends with `N passed, N failed`.
+pub(crate) fn main(args: &Args<'_>) -> Result<(), Failure> {
+    args.known(&["--only"], &["--list"])?;
+    if args.has("--list") {
+        for step in STEPS {
+            println!("{:<14} {}", step.name, step.checks);
+        }
+        return Ok(());
+    }
+    let steps = select(&args.all("--only"))?;
+    let (mut lines, mut skipped, mut passed) = (Vec::new(), Vec::new(), 0_u32);
+    let whole = Stopwatch::start();
+    for step in steps {
+        println!("\n=== {}: {}", step.name, step.checks);
+        let watch = Stopwatch::start();
+        let end = (step.run)();
+        let word = match &end {
+            Ok(Done::Passed) => "passed",
+            Ok(Done::Skipped(_)) => "SKIPPED",
+            Err(_) => "FAILED",
+        };
+        lines.push(format!("{word:<8} {:>7.1} s  {}", watch.seconds(), step.name));
+        println!("--- {}: {word} after {:.1} s", step.name, watch.seconds());
+        match end {
+            Ok(Done::Passed) => passed += 1,
+            Ok(Done::Skipped(why)) => skipped.push(format!("SKIPPED {}: {why}", step.name)),
+            Err(failure) => {
+                report(&lines, &skipped, &whole);
+                println!("\n{} failed: {failure}\nwhat to do: {}", step.name, step.remedy);
+                println!("then: cargo xtask ci --only {}\n\n{passed} passed, 1 failed", step.name);
+                return Err(Failure::new(format!("step {} failed", step.name)));
+            }
+        }
+    }
+    report(&lines, &skipped, &whole);
+    println!("{passed} passed, 0 failed");
+    Ok(())
+}
+
+fn select(only: &[&str]) -> Result<Vec<&'static Step>, Failure> {
+    if let Some(unknown) = only.iter().find(|name| !STEPS.iter().any(|step| step.name == **name)) {
+        return Err(Failure::new(format!(
+            "there is no step `{unknown}`; `cargo xtask ci --list` shows them"
+        )));
+    }
+    Ok(STEPS.iter().filter(|step| only.is_empty() || only.contains(&step.name)).collect())
+}
+
+fn report(lines: &[String], skipped: &[String], whole: &Stopwatch) {
+    println!("\n=== summary");
+    for line in lines {
+        println!("{line}");
+    }
+    println!("{:>16.1} s  in all", whole.seconds());
+    for line in skipped {
+        println!("\n!!! {line}");
+    }
+}
+
+/// One cargo command, written as on a command line.
+fn sh(line: &str) -> Result<Done, Failure> {
+    run(cargo().args(line.split(' '))).map(|()| Done::Passed)
+}
+
+fn passed(check: fn() -> Result<(), Failure>) -> Result<Done, Failure> {
+    check().map(|()| Done::Passed)
+}
+
+fn doc() -> Result<Done, Failure> {
+    let mut doc = cargo();
+    doc.args(["doc", "--locked", "--workspace", "--all-features", "--no-deps", "--document-private-items"]);
+    run(doc.env("RUSTDOCFLAGS", "-D warnings")).map(|()| Done::Passed)
+}
+
+fn seed_traces() -> Result<(), Failure> {
+    let simulator = release_binary("downbeat-sim")?;
+    run(process::command(simulator).args(["conform", "tests/vectors/seed-traces.json"]))
+}
