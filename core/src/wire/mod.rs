@@ -1,1 +1,39 @@
-//! Formats: to be written.
+//! JSON as Conductor speaks it, without an allocator.
+//!
+//! - Reading tasks: [`tasks`] for an answer that is in memory, [`TaskFilter`] for one that arrives in pieces. Both
+//!   cut a batch into elements, so that a bad one costs only itself, and leave input and output as raw spans.
+//! - Reading the rest: [`read_token`], [`ServerError`], or any object by [`find`] and [`members`].
+//! - Writing: [`TaskResult`], [`encode_extend`], [`encode_give_back`], [`encode_token_request`], into anything that
+//!   is [`Out`].
+//! - Asking: [`target`] has the path and query of every call that a worker makes.
+//! - Understanding: [`classify`] makes of a status what the machine has to know.
+//!
+//! The user's own types are decoded and encoded by serde: [`TaskView::decode`], [`TaskResult::encode_typed`].
+
+mod answer;
+mod classify;
+mod field;
+mod filter;
+mod out;
+mod result;
+mod scan;
+pub mod target;
+mod task;
+mod text;
+mod track;
+mod typed;
+mod value;
+
+pub use answer::{MESSAGE_MAX, ServerError, TokenError, read_token};
+pub use classify::{Accepted, CallKind, PREFIX, classify};
+pub use filter::TaskFilter;
+pub use out::{Buffer, Counter, Full, Out, SliceBuffer};
+pub use result::{
+    EncodeError, LOGS_MAX, Log, OUTPUT_LIMIT, Output, OutputError, REASON_CHARS, Status, TaskResult, encode_extend,
+    encode_give_back, encode_string, encode_token_request,
+};
+pub use scan::{DEPTH_MAX, Mark, Scanner, SyntaxError, SyntaxKind, validate};
+pub use task::{Element, ID_MAX, Ids, Misfit, REASON_MAX, TaskView, Tasks, tasks};
+pub use text::{Chars, Text, TooLong, bounded};
+pub use typed::{InputError, Task};
+pub use value::{Members, Value, find, members};

@@ -1,0 +1,118 @@
+//! Tasks out of an answer that arrives in pieces.
+
+use super::field::Spans;
+use super::out::Buffer;
+use super::scan::SyntaxError;
+use super::task::{Element, element};
+use super::track::{Step, Tracker};
+
+/// Reads an answer as it arrives and keeps of each task only what a worker uses.
+///
+/// The buffer holds one task at a time: the values of the members that [`TaskView`](super::TaskView) has, and
+/// nothing of the others (a task carries its definition twice). So it bounds what is kept, not what is sent. A task
+/// that does not fit is not lost: the rest of it is skipped, its ids are read, and it comes out as
+/// [`Element::Bad`] with [`Misfit::TooLarge`](super::Misfit::TooLarge), to be reported. Of duplicate members each
+/// takes room, and the last counts.
+///
+/// Feeding the same bytes in other pieces, or giving them to [`tasks`](super::tasks) as a whole, yields the same.
+///
+/// ```
+/// use downbeat_core::wire::{Element, SliceBuffer, TaskFilter};
+/// let mut memory = [0; 64];
+/// let mut filter = TaskFilter::new(SliceBuffer::new(&mut memory));
+/// let mut seen = 0;
+/// for piece in [r#"[{"taskId":"t1","workflowInst"#, r#"anceId":"w1","inputData":{"n":1}}]"#] {
+///     let mut rest = piece.as_bytes();
+///     while let Some(element) = filter.feed(&mut rest)? {
+///         let Element::Task(task) = element else { panic!("a task") };
+///         assert_eq!(task.input, br#"{"n":1}"#);
+///         seen += 1;
+///     }
+/// }
+/// filter.finish()?;
+/// assert_eq!(seen, 1);
+/// # Ok::<(), downbeat_core::wire::SyntaxError>(())
+/// ```
+#[derive(Debug)]
+pub struct TaskFilter<B> {
+    buffer: B,
+    tracker: Tracker,
+    spans: Spans,
+    /// Bytes of the current task that were to be kept.
+    needed: usize,
+    full: bool,
+}
+
+impl<B: Buffer> TaskFilter<B> {
+    /// Starts at the beginning of an answer.
+    pub fn new(mut buffer: B) -> Self {
+        buffer.clear();
+        Self { buffer, tracker: Tracker::new(), spans: Spans::new(), needed: 0, full: false }
+    }
+
+    /// Takes bytes off the front of `rest` up to the end of the next element, and gives that; `None`: all taken.
+    ///
+    /// Call it again with what is left. The element's memory is used again by the next call.
+    ///
+    /// # Errors
+    /// The answer is not JSON, or not tasks, from here on: the elements before have been given. Every later call
+    /// answers the same.
+    pub fn feed(&mut self, rest: &mut &[u8]) -> Result<Option<Element<'_>>, SyntaxError> {
+        loop {
+            let (taken, step) = self.tracker.step(rest)?;
+            if taken == 0 {
+                return Ok(None);
+            }
+            let (bytes, tail) = rest.split_at_checked(taken).unwrap_or((rest, &[]));
+            *rest = tail;
+            match step {
+                Step::Skip => {}
+                Step::Begin => self.begin(),
+                Step::Keep { field, first } => {
+                    if first {
+                        self.spans.begin(field, self.needed);
+                    }
+                    self.full = self.full || self.buffer.put(bytes).is_err();
+                    self.needed = self.needed.saturating_add(taken);
+                    self.spans.extend(field, self.needed);
+                }
+                Step::End { alien } => {
+                    let overflow = self.full.then(|| (self.needed, self.buffer.room()));
+                    return Ok(Some(element(
+                        self.buffer.bytes(),
+                        &self.spans,
+                        &self.tracker,
+                        alien,
+                        overflow,
+                    )));
+                }
+            }
+        }
+    }
+
+    /// Says whether the answer is whole; call it when the last piece was fed.
+    ///
+    /// # Errors
+    /// It ended too early (also where it is empty), or an earlier error again.
+    pub fn finish(&self) -> Result<(), SyntaxError> {
+        self.tracker.finish()
+    }
+
+    /// Starts over with the next answer.
+    pub fn reset(&mut self) {
+        self.tracker = Tracker::new();
+        self.begin();
+    }
+
+    /// Gives the buffer back.
+    pub fn into_buffer(self) -> B {
+        self.buffer
+    }
+
+    fn begin(&mut self) {
+        self.buffer.clear();
+        self.spans = Spans::new();
+        self.needed = 0;
+        self.full = false;
+    }
+}

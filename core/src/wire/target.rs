@@ -1,0 +1,211 @@
+//! Where requests go: path and query below the API's base, percent-encoded.
+
+use core::fmt::{self, Write as _};
+use core::time::Duration;
+
+use heapless::String;
+
+/// A target that is large enough for names of 64 characters and more; the functions here take any size.
+pub type Target = String<512>;
+
+/// `POST`: report a result.
+pub const UPDATE: &str = "/tasks";
+/// `POST`: report a result and get the next task.
+pub const UPDATE_V2: &str = "/tasks/update-v2";
+/// `POST`: get a token.
+pub const TOKEN: &str = "/token";
+/// `POST`: register task definitions, an array.
+pub const TASK_DEFS: &str = "/metadata/taskdefs";
+/// `GET`: the server's version, as text.
+pub const VERSION: &str = "/version";
+
+/// A target that cannot be made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TargetError {
+    /// It is longer than the string for it.
+    TooLong,
+    /// A name that goes into the path is empty, `.` or `..`, or has a `/` in it, which the server refuses
+    /// (PROTOCOL.md: 400 for `%2F`).
+    Segment,
+}
+
+impl fmt::Display for TargetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooLong => {
+                "the request's target is too long; use shorter task type, worker and domain names"
+            }
+            Self::Segment => {
+                "a task type or id is empty, `.`, `..` or has a `/` in it, which no path can carry"
+            }
+        })
+    }
+}
+
+impl core::error::Error for TargetError {}
+
+/// `GET`: polls for up to `count` tasks, held by the server for up to `wait` (whole milliseconds).
+///
+/// An empty `domain` is none.
+///
+/// # Errors
+/// See [`TargetError`].
+///
+/// ```
+/// use core::time::Duration;
+/// use downbeat_core::wire::target::{self, Target};
+/// let target: Target = target::poll("greet people", "host-1", 3, Duration::from_secs(1), Some("d&1")).unwrap();
+/// assert_eq!(target, "/tasks/poll/batch/greet%20people?workerid=host-1&count=3&timeout=1000&domain=d%261");
+/// ```
+pub fn poll<const N: usize>(
+    task_type: &str,
+    worker: &str,
+    count: u16,
+    wait: Duration,
+    domain: Option<&str>,
+) -> Result<String<N>, TargetError> {
+    let mut target = Builder::new("/tasks/poll/batch/")?;
+    target.segment(task_type)?;
+    target.query("workerid", worker)?;
+    target.number("count", u64::from(count))?;
+    target.number("timeout", u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))?;
+    target.domain(domain)
+}
+
+/// `GET`: polls for one task: 200 and the task, or 204 after 100 ms.
+///
+/// # Errors
+/// See [`TargetError`].
+pub fn poll_one<const N: usize>(
+    task_type: &str,
+    worker: &str,
+    domain: Option<&str>,
+) -> Result<String<N>, TargetError> {
+    let mut target = Builder::new("/tasks/poll/")?;
+    target.segment(task_type)?;
+    target.query("workerid", worker)?;
+    target.domain(domain)
+}
+
+/// `GET`: one task, whatever its state; `POST` with `/log` after it: append a log line.
+///
+/// # Errors
+/// See [`TargetError`].
+pub fn task<const N: usize>(task_id: &str) -> Result<String<N>, TargetError> {
+    let mut target = Builder::new("/tasks/")?;
+    target.segment(task_id)?;
+    Ok(target.text)
+}
+
+/// `POST`, text: appends a line to a task's log.
+///
+/// # Errors
+/// See [`TargetError`].
+pub fn task_log<const N: usize>(task_id: &str) -> Result<String<N>, TargetError> {
+    let mut target = Builder::new("/tasks/")?;
+    target.segment(task_id)?;
+    target.put("/log")?;
+    Ok(target.text)
+}
+
+/// `POST`, the output object: reports a task by its workflow and reference name; `status` as [`Status::word`](super::Status::word).
+///
+/// # Errors
+/// See [`TargetError`].
+pub fn update_by_name<const N: usize>(
+    workflow_id: &str,
+    reference_name: &str,
+    status: &str,
+    worker: &str,
+) -> Result<String<N>, TargetError> {
+    let mut target = Builder::new("/tasks/")?;
+    target.segment(workflow_id)?;
+    target.put("/")?;
+    target.segment(reference_name)?;
+    target.put("/")?;
+    target.segment(status)?;
+    target.query("workerid", worker)?;
+    Ok(target.text)
+}
+
+/// `GET`: how many tasks of a type wait, a JSON number.
+///
+/// # Errors
+/// See [`TargetError`].
+pub fn queue_size<const N: usize>(task_type: &str, domain: Option<&str>) -> Result<String<N>, TargetError> {
+    let mut target = Builder::new("/tasks/queue/size")?;
+    target.query("taskType", task_type)?;
+    target.domain(domain)
+}
+
+/// `GET`: where an input that came as `externalInputPayloadStoragePath` can be fetched.
+///
+/// # Errors
+/// See [`TargetError`].
+pub fn external_input<const N: usize>(path: &str) -> Result<String<N>, TargetError> {
+    let mut target = Builder::new("/tasks/externalstoragelocation")?;
+    target.query("path", path)?;
+    target.query("operation", "READ")?;
+    target.query("payloadType", "TASK_INPUT")?;
+    Ok(target.text)
+}
+
+struct Builder<const N: usize> {
+    text: String<N>,
+    has_query: bool,
+}
+
+impl<const N: usize> Builder<N> {
+    fn new(path: &str) -> Result<Self, TargetError> {
+        let mut target = Self { text: String::new(), has_query: false };
+        target.put(path)?;
+        Ok(target)
+    }
+
+    fn put(&mut self, text: &str) -> Result<(), TargetError> {
+        self.text.push_str(text).map_err(|_| TargetError::TooLong)
+    }
+
+    fn segment(&mut self, name: &str) -> Result<(), TargetError> {
+        if matches!(name, "" | "." | "..") || name.contains('/') {
+            return Err(TargetError::Segment);
+        }
+        self.encoded(name)
+    }
+
+    fn name(&mut self, name: &str) -> Result<(), TargetError> {
+        self.put(if self.has_query { "&" } else { "?" })?;
+        self.has_query = true;
+        self.put(name)?;
+        self.put("=")
+    }
+
+    fn query(&mut self, name: &str, value: &str) -> Result<(), TargetError> {
+        self.name(name)?;
+        self.encoded(value)
+    }
+
+    fn number(&mut self, name: &str, value: u64) -> Result<(), TargetError> {
+        self.name(name)?;
+        write!(self.text, "{value}").map_err(|_| TargetError::TooLong)
+    }
+
+    fn domain(mut self, domain: Option<&str>) -> Result<String<N>, TargetError> {
+        if let Some(domain) = domain.filter(|domain| !domain.is_empty()) {
+            self.query("domain", domain)?;
+        }
+        Ok(self.text)
+    }
+
+    /// Percent-encodes all but the unreserved characters (RFC 3986, section 2.3).
+    fn encoded(&mut self, text: &str) -> Result<(), TargetError> {
+        for byte in text.bytes() {
+            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+                self.text.push(char::from(byte)).map_err(|_| TargetError::TooLong)?;
+            } else {
+                write!(self.text, "%{byte:02X}").map_err(|_| TargetError::TooLong)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,243 @@
+//! Follows the scanner through a batch: where tasks begin and end, and which bytes of them are kept.
+
+use super::field::{Field, NAME_MAX};
+use super::scan::{DEPTH_MAX, Mark, Scanner, SyntaxError, SyntaxKind};
+use super::task::{ID_MAX, Ids, Misfit};
+use super::text::Decoder;
+
+/// Shared by the slice and the stream, so that both see the same.
+#[derive(Clone, Debug)]
+pub(super) struct Tracker {
+    scanner: Scanner,
+    /// The depth within a task: 1 for a task alone, 2 in an array, 0 before that is known.
+    base: u32,
+    place: Place,
+    name: Decoder<NAME_MAX>,
+    task: Id,
+    workflow: Id,
+    /// A kept value was nested too deep.
+    deep: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Place {
+    /// Between the elements of the array, before or after the document.
+    Outside,
+    /// In an element that is no object.
+    Alien,
+    /// In a task, and in no member's name or value.
+    Task,
+    Name,
+    /// After a name, before or in its value; `None`: an unknown member.
+    Value {
+        field: Option<Field>,
+        begun: bool,
+    },
+}
+
+/// What some bytes meant.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Step {
+    /// Nothing to keep.
+    Skip,
+    /// A task begins.
+    Begin,
+    /// The bytes belong to the value of a field; `first`: it begins with them.
+    Keep { field: Field, first: bool },
+    /// A task, or an element that is none, ended.
+    End { alien: bool },
+}
+
+#[derive(Clone, Debug)]
+struct Id {
+    kind: IdKind,
+    text: Decoder<ID_MAX>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum IdKind {
+    Absent,
+    Text,
+    Other,
+}
+
+impl Tracker {
+    pub(super) const fn new() -> Self {
+        Self {
+            scanner: Scanner::new(),
+            base: 0,
+            place: Place::Outside,
+            name: Decoder::new(),
+            task: Id::new(),
+            workflow: Id::new(),
+            deep: false,
+        }
+    }
+
+    pub(super) fn finish(&self) -> Result<(), SyntaxError> {
+        self.scanner.finish()
+    }
+
+    /// Takes some of the bytes (at least one, if there is one) and says how many and what they are.
+    pub(super) fn step(&mut self, bytes: &[u8]) -> Result<(usize, Step), SyntaxError> {
+        let run = self.scanner.run(bytes);
+        if run > 0 {
+            let step = self.inside(bytes.get(..run).unwrap_or_default());
+            return Ok((run, step));
+        }
+        let Some(byte) = bytes.first() else { return Ok((0, Step::Skip)) };
+        let at = self.scanner.at();
+        let mark = self.scanner.push(*byte)?;
+        if self.base == 0 && mark != Mark::Space {
+            self.base = match byte {
+                b'{' => 1,
+                b'[' => 2,
+                _ => return Err(SyntaxError { at, kind: SyntaxKind::NotTasks }),
+            };
+            if *byte == b'[' {
+                return Ok((1, Step::Skip));
+            }
+        }
+        Ok((1, self.mark(mark, *byte)))
+    }
+
+    /// The ids of the task that just ended, or what is wrong with them.
+    pub(super) fn ids(&self) -> Result<Ids, Misfit> {
+        Ok(Ids { task: self.task.read(Field::TaskId)?, workflow: self.workflow.read(Field::WorkflowId)? })
+    }
+
+    /// Whether a kept value of the task that just ended was nested too deep.
+    pub(super) const fn is_deep(&self) -> bool {
+        self.deep
+    }
+
+    /// Bytes within a string.
+    fn inside(&mut self, bytes: &[u8]) -> Step {
+        match self.place {
+            Place::Name => {
+                self.name.push(bytes);
+                Step::Skip
+            }
+            Place::Value { field: Some(field), .. } => {
+                if let Some(id) = self.id(field) {
+                    id.inside(bytes);
+                }
+                Step::Keep { field, first: false }
+            }
+            Place::Outside | Place::Alien | Place::Task | Place::Value { field: None, .. } => Step::Skip,
+        }
+    }
+
+    fn mark(&mut self, mark: Mark, byte: u8) -> Step {
+        let level = self.scanner.depth().wrapping_sub(self.base);
+        match (self.place, mark) {
+            (_, Mark::Space) if level == 0 || self.place == Place::Outside => Step::Skip,
+            (Place::Outside, Mark::Open) if byte == b'{' => self.begin(),
+            (Place::Outside, Mark::Open | Mark::Text | Mark::Scalar) => {
+                self.place = Place::Alien;
+                Step::Skip
+            }
+            (Place::Outside, _) => Step::Skip,
+            (Place::Alien, Mark::Comma | Mark::Close) if self.scanner.depth() < 2 => self.alien(mark),
+            (Place::Alien, _) => Step::Skip,
+            (Place::Task, Mark::Key) => {
+                self.name.clear();
+                self.place = Place::Name;
+                Step::Skip
+            }
+            (Place::Name, Mark::KeyEnd) => {
+                self.name.finish();
+                let field = self.name.text().and_then(|name| Field::by_name(name));
+                self.place = Place::Value { field, begun: false };
+                Step::Skip
+            }
+            (Place::Name, _) => self.inside(&[byte]),
+            (Place::Task | Place::Value { .. }, Mark::Close) if level == u32::MAX => {
+                self.place = Place::Outside;
+                Step::End { alien: false }
+            }
+            (Place::Value { .. }, Mark::Comma) if level == 0 => {
+                self.place = Place::Task;
+                Step::Skip
+            }
+            (Place::Value { begun: false, .. }, Mark::Colon) => Step::Skip,
+            (Place::Value { field: Some(field), begun }, _) => self.keep(field, begun, mark, byte),
+            (Place::Task | Place::Value { field: None, .. }, _) => Step::Skip,
+        }
+    }
+
+    fn begin(&mut self) -> Step {
+        self.place = Place::Task;
+        self.task.kind = IdKind::Absent;
+        self.workflow.kind = IdKind::Absent;
+        self.deep = false;
+        Step::Begin
+    }
+
+    /// A comma or a bracket after or in an element that is no task.
+    fn alien(&mut self, mark: Mark) -> Step {
+        // An array within the array ends at depth 1; what follows it ends the element.
+        if mark == Mark::Close && self.scanner.depth() == 1 {
+            return Step::Skip;
+        }
+        self.place = Place::Outside;
+        Step::End { alien: true }
+    }
+
+    fn keep(&mut self, field: Field, begun: bool, mark: Mark, byte: u8) -> Step {
+        self.place = Place::Value { field: Some(field), begun: true };
+        self.deep = self.deep || self.scanner.depth() > DEPTH_MAX;
+        if let Some(id) = self.id(field) {
+            if !begun {
+                id.begin(byte);
+            } else if mark == Mark::TextEnd {
+                id.text.finish();
+            } else {
+                id.inside(&[byte]);
+            }
+        }
+        Step::Keep { field, first: !begun }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "two fields are ids; the rest is kept without a look")]
+    const fn id(&mut self, field: Field) -> Option<&mut Id> {
+        match field {
+            Field::TaskId => Some(&mut self.task),
+            Field::WorkflowId => Some(&mut self.workflow),
+            _ => None,
+        }
+    }
+}
+
+impl Id {
+    const fn new() -> Self {
+        Self { kind: IdKind::Absent, text: Decoder::new() }
+    }
+
+    fn begin(&mut self, byte: u8) {
+        self.text.clear();
+        self.kind = match byte {
+            b'"' => IdKind::Text,
+            b'n' => IdKind::Absent,
+            _ => IdKind::Other,
+        };
+    }
+
+    fn inside(&mut self, bytes: &[u8]) {
+        if self.kind == IdKind::Text {
+            self.text.push(bytes);
+        }
+    }
+
+    fn read(&self, field: Field) -> Result<heapless::String<ID_MAX>, Misfit> {
+        match self.kind {
+            IdKind::Absent => Err(Misfit::Missing { member: field.name() }),
+            IdKind::Other => Err(Misfit::WrongType { member: field.name(), expected: "a string" }),
+            IdKind::Text => match self.text.text() {
+                Some(text) if text.is_empty() => Err(Misfit::Missing { member: field.name() }),
+                Some(text) => Ok(text.clone()),
+                None => Err(Misfit::IdTooLong { member: field.name() }),
+            },
+        }
+    }
+}
