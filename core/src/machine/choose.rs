@@ -3,10 +3,9 @@
 use core::time::Duration;
 
 use super::action::{Action, Loss, Why};
-use super::entry::{Entry, InFlight, Phase};
+use super::entry::{Entry, Extension, InFlight, Phase};
 use super::gate::Kind;
 use super::ids::Lane;
-use super::input::Outcome;
 use super::mutant::Mutant;
 use super::policy::Rules;
 use super::table::{Heap, List};
@@ -102,7 +101,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
             self.cursor = self.cursor.saturating_add(1);
             let Some(entry) = self.table.get(index) else { break };
             let (phase, report, slot) = (entry.phase, entry.report, entry.slot(index));
-            let keeps = self.policy.store && report.outcome == Outcome::Final;
+            let keeps = self.policy.store && report.is_final();
             let idle = report.in_flight == InFlight::Nothing;
             match (phase, self.mode == Mode::Aborted) {
                 (Phase::Running, false) => {
@@ -205,11 +204,10 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         let mut slot = super::ids::SlotId::new(index, 0);
         if let Some(entry) = self.table.get_mut(index) {
             slot = entry.slot(index);
-            entry.lease.in_flight = true;
+            entry.lease.in_flight = Extension::Own;
             entry.lease.sent = now;
             entry.lease.serial = call.serial();
             entry.lease.token = token;
-            entry.lease.generation = entry.generation;
         }
         Action::Extend { call, slot }
     }
@@ -249,7 +247,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         };
         self.policy.take_next
             && self.knows_take_next
-            && report.outcome == Outcome::Final
+            && report.is_final()
             && report.attempt == 0
             && open
             && self.poll.is_none()

@@ -1,16 +1,18 @@
 //! One place of the table: the state of one task, from its lease to the acceptance of its outcome.
 
+use core::time::Duration;
+
 use super::action::Loss;
 use super::ids::{SlotId, TaskKey};
 use super::input::Outcome;
-use super::time::Instant;
+use super::time::{Instant, micros};
 
 /// "No entry", as an index.
 pub(crate) const NIL: u16 = u16::MAX;
 
 /// One place of a machine's table. Make a table of `[Entry::FREE; N]`, or of a slice or vector of them.
 ///
-/// Size: at most 136 bytes. The links of the table's indexes live in the entries, so that a table needs no memory
+/// Size: at most 120 bytes. The links of the table's indexes live in the entries, so that a table needs no memory
 /// beside them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
@@ -43,7 +45,8 @@ pub enum Phase {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Report {
-    pub(crate) outcome: Outcome,
+    /// Microseconds until a yielded task is delivered again; `FINAL`: the task is over.
+    pub(crate) callback_after: u64,
     /// When the next try is due; only while no call is in flight.
     pub(crate) due: Instant,
     /// When the call in flight was sent.
@@ -85,9 +88,18 @@ pub(crate) struct Lease {
     pub(crate) sent: Instant,
     pub(crate) serial: u32,
     pub(crate) token: u16,
-    /// The entry's generation that the call in flight is about: it may outlive its task.
-    pub(crate) generation: u16,
-    pub(crate) in_flight: bool,
+    pub(crate) in_flight: Extension,
+}
+
+/// Whether an extension is in flight. It may outlive its task.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) enum Extension {
+    None,
+    /// For the task that is here.
+    Own,
+    /// For a task that was here before.
+    Former,
 }
 
 /// Links of the table's indexes; each is an entry's index, a heap position, or `NIL`.
@@ -132,9 +144,33 @@ impl Default for Entry {
     }
 }
 
+/// The callback of an outcome that is final.
+const FINAL: u64 = u64::MAX;
+
 impl Report {
+    /// A fresh report of an outcome.
+    pub(crate) fn of(outcome: Outcome, due: Instant) -> Self {
+        let callback_after = match outcome {
+            Outcome::Final => FINAL,
+            Outcome::Yield { callback_after } => micros(callback_after).min(FINAL.saturating_sub(1)),
+        };
+        Self { callback_after, due, ..Self::NONE }
+    }
+
+    pub(crate) const fn is_final(&self) -> bool {
+        self.callback_after == FINAL
+    }
+
+    pub(crate) const fn outcome(&self) -> Outcome {
+        if self.is_final() {
+            Outcome::Final
+        } else {
+            Outcome::Yield { callback_after: Duration::from_micros(self.callback_after) }
+        }
+    }
+
     pub(crate) const NONE: Self = Self {
-        outcome: Outcome::Final,
+        callback_after: FINAL,
         due: Instant::ZERO,
         sent: Instant::ZERO,
         unsure_since: Instant::FAR_FUTURE,
@@ -155,7 +191,6 @@ impl Lease {
         sent: Instant::ZERO,
         serial: 0,
         token: 0,
-        generation: 0,
-        in_flight: false,
+        in_flight: Extension::None,
     };
 }

@@ -2,9 +2,9 @@
 
 use super::action::Action;
 use super::auth::four_fifths;
-use super::entry::{Entry, InFlight, Phase};
+use super::entry::{Entry, Extension, InFlight, Phase};
 use super::ids::{CallId, Lane, TaskKey};
-use super::input::{Outcome, TaskMeta};
+use super::input::TaskMeta;
 use super::mutant::Mutant;
 use super::table::Heap;
 use super::time::{Instant, micros};
@@ -74,7 +74,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     fn is_held_for_good(&mut self, key: TaskKey) -> bool {
         let Some(index) = self.table.find(key) else { return false };
         let Some(entry) = self.table.get_mut(index) else { return false };
-        if entry.phase != Phase::Reporting || entry.report.outcome == Outcome::Final {
+        if entry.phase != Phase::Reporting || entry.report.is_final() {
             return true;
         }
         if entry.report.in_flight == InFlight::Nothing {
@@ -134,7 +134,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         entry.lease.length = length;
         entry.lease.due = start.after(core::time::Duration::from_micros(four_fifths(length)));
         // The extension of an earlier task of this place may still be in flight; its reply starts this one's clock.
-        if !entry.lease.in_flight {
+        if entry.lease.in_flight == Extension::None {
             self.table.set(Heap::Lease, index);
         }
     }

@@ -32,3 +32,4 @@ pub use worker::{Machine, Mode, Worker};
 
 /// The size that the issue and docs promise: a worker of eight fits a microcontroller's corner.
 const _: () = assert!(size_of::<Worker<8>>() <= 2048);
+const _: () = assert!(size_of::<Worker<4>>() <= 1024);

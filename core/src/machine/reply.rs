@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::action::Loss;
 use super::auth::four_fifths;
-use super::entry::{Entry, InFlight, Lease, Phase, Report};
+use super::entry::{Entry, Extension, InFlight, Lease, Phase, Report};
 use super::gate::{Kind, retry_after};
 use super::ids::{CallId, Lane, SlotId};
 use super::input::{CallError, Fault, Outcome, Reply};
@@ -38,7 +38,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         }
         let first = self.policy.update.first().copied().unwrap_or(Duration::ZERO);
         if let Some(entry) = self.table.get_mut(index) {
-            entry.report = Report { outcome, due: now.after(first), ..Report::NONE };
+            entry.report = Report::of(outcome, now.after(first));
         }
         self.table.set(Heap::Report, index);
     }
@@ -206,7 +206,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         if let Some(entry) = self.table.get_mut(index) {
             entry.report = report;
         }
-        if report.outcome == Outcome::Final {
+        if report.is_final() {
             self.after_failed_result(index, report.attempt);
         } else {
             self.repeat_yield_or_spend(index, report.due);
@@ -248,7 +248,10 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     /// Whether a yield sent at that time takes its effect before the server may deliver the task again (S4).
     pub(crate) fn yield_is_safe(&self, index: u16, at: Instant) -> bool {
         let Some(report) = self.table.get(index).map(|entry| &entry.report) else { return false };
-        let Outcome::Yield { callback_after } = report.outcome else { return true };
+        if report.is_final() {
+            return true;
+        }
+        let callback_after = Duration::from_micros(report.callback_after);
         M::YIELD_RETRIED_FOR_EVER
             || report.unsure_since == Instant::FAR_FUTURE
             || at.after(self.policy.call_timeout) < report.unsure_since.after(callback_after)
@@ -285,16 +288,15 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
 
     fn extend_replied(&mut self, index: u16, serial: u32, reply: Reply) -> bool {
         let Some(entry) = self.table.get_mut(index) else { return false };
-        if !entry.lease.in_flight || entry.lease.serial != serial {
+        let lease = entry.lease;
+        if lease.in_flight == Extension::None || lease.serial != serial {
             return false;
         }
-        entry.lease.in_flight = false;
-        let lease = entry.lease;
-        let same_task = lease.generation == entry.generation;
+        entry.lease.in_flight = Extension::None;
         let held = !matches!(entry.phase, Phase::Free | Phase::Spent(_)) && !entry.report.settled;
         self.observe_auth(lease.token, &reply);
         if held && lease.length > 0 {
-            if same_task {
+            if lease.in_flight == Extension::Own {
                 self.plan_extension(index, lease, reply);
             } else {
                 self.table.set(Heap::Lease, index);

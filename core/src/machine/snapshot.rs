@@ -1,7 +1,7 @@
 //! A look at the machine from outside: for status pages, steppers and tests. Nothing decides on it.
 
 use super::action::Why;
-use super::entry::{Entry, InFlight, Phase};
+use super::entry::{Entry, Extension, InFlight, Phase};
 use super::ids::{SlotId, TaskKey};
 use super::input::Outcome;
 use super::mutant::Mutant;
@@ -104,10 +104,10 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
                 slot: entry.slot(index),
                 key: entry.key,
                 phase: entry.phase,
-                outcome: entry.report.outcome,
+                outcome: entry.report.outcome(),
                 attempt: entry.report.attempt,
                 report_due: (reporting && idle).then_some(entry.report.due),
-                lease_due: (entry.lease.length > 0 && !entry.lease.in_flight).then_some(entry.lease.due),
+                lease_due: (entry.lease.length > 0 && entry.lease.in_flight == Extension::None).then_some(entry.lease.due),
             }
         })
     }

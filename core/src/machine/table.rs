@@ -1,6 +1,6 @@
 //! The table of tasks and its indexes: who is free, who is due first, who holds a key. Nothing here scans.
 
-use super::entry::{Entry, Lease, NIL, Phase, Report};
+use super::entry::{Entry, Extension, Lease, NIL, Phase, Report};
 use super::ids::{SlotId, TaskKey};
 use super::time::Instant;
 
@@ -81,9 +81,11 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Table<S> {
         entry.generation = entry.generation.wrapping_add(1);
         entry.phase = Phase::Running;
         entry.report = Report::NONE;
-        let (in_flight, serial) = (entry.lease.in_flight, entry.lease.serial);
-        let (generation, sent, token) = (entry.lease.generation, entry.lease.sent, entry.lease.token);
-        entry.lease = Lease { in_flight, serial, generation, sent, token, ..Lease::NONE };
+        let in_flight = match entry.lease.in_flight {
+            Extension::None => Extension::None,
+            Extension::Own | Extension::Former => Extension::Former,
+        };
+        entry.lease = Lease { in_flight, length: 0, ..entry.lease };
         let slot = entry.slot(index);
         self.held = self.held.saturating_add(1);
         self.running = self.running.saturating_add(1);
