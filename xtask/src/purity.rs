@@ -3,12 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use serde_json::Value;
+
 use crate::process::{Context, Failure, capture, cargo, command, root, run, target};
 
 /// Links tests/purity against core and runs it, then proves by the control that an allocator would have been seen.
 pub(crate) fn check() -> Result<(), Failure> {
     let package = prepare()?;
-    run(&mut build(&package, false))?;
+    let features = features()?;
+    println!("features: {}", features.join(" "));
+    run(&mut build(&package, &features, false))?;
     let program = target().join("purity/debug/downbeat-purity");
     run(&mut command(&program))?;
     let image = std::fs::read(&program).context(|| program.display().to_string())?;
@@ -20,7 +24,7 @@ pub(crate) fn check() -> Result<(), Failure> {
         "linked and run without std and without an allocator; no allocator symbol in {} bytes",
         image.len()
     );
-    let mut control = build(&package, true);
+    let mut control = build(&package, &features, true);
     let (linked, text) = capture(&mut control)?;
     if linked {
         return Err(Failure::new("the control, which uses `Vec`, linked too: the gate sees nothing"));
@@ -50,14 +54,26 @@ fn prepare() -> Result<PathBuf, Failure> {
     Ok(to)
 }
 
-fn build(package: &Path, control: bool) -> Command {
+fn build(package: &Path, features: &[String], control: bool) -> Command {
     let mut cargo = cargo();
     cargo.args(["build", "--quiet", "--manifest-path"]).arg(package.join("Cargo.toml"));
     cargo.env("CARGO_TARGET_DIR", target().join("purity")).current_dir(package);
-    if control {
-        cargo.args(["--features", "control"]);
-    }
+    let features = features.iter().map(String::as_str).chain(control.then_some("control"));
+    cargo.args(["--features", &features.collect::<Vec<_>>().join(",")]);
     cargo
+}
+
+/// Every feature of core: none may bring std or an allocator.
+fn features() -> Result<Vec<String>, Failure> {
+    let (ok, text) = capture(cargo().args(["metadata", "--no-deps", "--format-version", "1", "--quiet"]))?;
+    let metadata: Value =
+        serde_json::from_str(&text).context(|| "`cargo metadata` printed no JSON".to_owned())?;
+    let packages = metadata.get("packages").and_then(Value::as_array).filter(|_| ok);
+    let core = packages.and_then(|all| all.iter().find(|package| package["name"] == "downbeat-core"));
+    let features = core.and_then(|core| core.get("features")).and_then(Value::as_object);
+    let names =
+        features.map(|features| features.keys().map(|name| format!("downbeat-core/{name}")).collect());
+    names.ok_or_else(|| Failure::new("`cargo metadata` knows no package downbeat-core"))
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), Failure> {
