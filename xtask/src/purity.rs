@@ -16,7 +16,7 @@ pub(crate) fn check() -> Result<(), Failure> {
     let program = target().join("purity/debug/downbeat-purity");
     run(&mut command(&program))?;
     let image = std::fs::read(&program).context(|| program.display().to_string())?;
-    // `grep -c` of a name in the image: what the linker kept is what the program would call.
+    // What the linker kept is what the program could call.
     if let Some(symbol) = ALLOCATOR.iter().find(|symbol| contains(&image, symbol.as_bytes())) {
         return Err(Failure::new(format!("{} holds the allocator's symbol {symbol}", program.display())));
     }
@@ -66,8 +66,9 @@ fn build(package: &Path, features: &[String], control: bool) -> Command {
 /// Every feature of core: none may bring std or an allocator.
 fn features() -> Result<Vec<String>, Failure> {
     let (ok, text) = capture(cargo().args(["metadata", "--no-deps", "--format-version", "1", "--quiet"]))?;
+    let json = text.lines().find(|line| line.starts_with('{')).unwrap_or_default();
     let metadata: Value =
-        serde_json::from_str(&text).context(|| "`cargo metadata` printed no JSON".to_owned())?;
+        serde_json::from_str(json).context(|| "`cargo metadata` printed no JSON".to_owned())?;
     let packages = metadata.get("packages").and_then(Value::as_array).filter(|_| ok);
     let core = packages.and_then(|all| all.iter().find(|package| package["name"] == "downbeat-core"));
     let features = core.and_then(|core| core.get("features")).and_then(Value::as_object);
