@@ -140,9 +140,15 @@ impl Auth {
         rng: &mut Rng,
     ) {
         match reply {
-            Err(error) if error.fault == Fault::Unauthorized => self.refused::<M>(now, generation, backoff, rng),
+            Err(error) if error.fault == Fault::Unauthorized => {
+                self.refused::<M>(now, generation, backoff, rng)
+            }
             // Nobody knows whether these reached anybody who looks at tokens.
-            Err(error) if matches!(error.fault, Fault::NotSent | Fault::Unknown | Fault::Server | Fault::Throttled) => {}
+            Err(error)
+                if matches!(
+                    error.fault,
+                    Fault::NotSent | Fault::Unknown | Fault::Server | Fault::Throttled
+                ) => {}
             _ if generation == self.generation => {
                 self.failures = 0;
                 self.proven = true;

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::action::{Action, Loss, Why};
 use super::entry::{Entry, Extension, InFlight, Phase};
 use super::gate::Kind;
-use super::ids::Lane;
+use super::ids::{Lane, SlotId};
 use super::mutant::Mutant;
 use super::policy::Rules;
 use super::table::{Heap, List};
@@ -35,27 +35,21 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     }
 
     fn advance_mode(&mut self) {
-        if let Mode::Draining { recall_at: Some(at) } = self.mode {
-            if at <= self.now {
-                self.cursor = 0;
-                self.mode = Mode::Recalling { abort_at: self.now.after(self.policy.recall_timeout) };
-            }
+        if matches!(self.mode, Mode::Draining { recall_at: Some(at) } if at <= self.now) {
+            self.cursor = 0;
+            self.mode = Mode::Recalling { abort_at: self.now.after(self.policy.recall_timeout) };
         }
-        if let Mode::Recalling { abort_at } = self.mode {
-            if abort_at <= self.now {
-                self.cursor = 0;
-                self.mode = Mode::Aborted;
-            }
+        if matches!(self.mode, Mode::Recalling { abort_at } if abort_at <= self.now) {
+            self.cursor = 0;
+            self.mode = Mode::Aborted;
         }
     }
 
     // ---------------------------------------------------------------- without the server
 
     fn local_action(&mut self) -> Option<Action> {
-        if matches!(self.mode, Mode::Recalling { .. } | Mode::Aborted) {
-            if let Some(action) = self.pass_table() {
-                return Some(action);
-            }
+        if let Some(action) = self.pass_table() {
+            return Some(action);
         }
         if let Some(index) = self.table.pop(List::Spent) {
             return self.discard(index);
@@ -84,8 +78,9 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     fn spill(&mut self, index: u16) -> Action {
         let call = self.next_call(Lane::Report(index));
         let now = self.now;
-        let slot = self.table.get(index).map_or(super::ids::SlotId::new(index, 0), |e| e.slot(index));
+        let mut slot = SlotId::new(index, 0);
         if let Some(entry) = self.table.get_mut(index) {
+            slot = entry.slot(index);
             entry.report.spill_next = false;
             entry.report.serial = call.serial();
             entry.report.sent = now;
@@ -96,6 +91,9 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
 
     /// Goes through the table once, from the cursor to the next entry that has to be recalled or given up.
     fn pass_table(&mut self) -> Option<Action> {
+        if !matches!(self.mode, Mode::Recalling { .. } | Mode::Aborted) {
+            return None;
+        }
         while self.cursor < self.table.capacity() {
             let index = self.cursor;
             self.cursor = self.cursor.saturating_add(1);
@@ -152,7 +150,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
             self.count_call(call);
             return Due::Call(Action::Refresh { call });
         }
-        if !self.auth.opens_at().is_some_and(|at| at <= now) && self.policy.rules == Rules::Downbeat {
+        if self.auth.opens_at().is_none_or(|at| at > now) && self.policy.rules == Rules::Downbeat {
             return Due::Nothing;
         }
         match self.obligation_due(allowed) {
@@ -188,7 +186,11 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         };
         if !self.yield_is_safe(index, now) {
             self.spend(index, Loss::UnsafeYield);
-            return self.table.pop(List::Spent).and_then(|spent| self.discard(spent)).map_or(Due::Nothing, Due::Call);
+            return self
+                .table
+                .pop(List::Spent)
+                .and_then(|spent| self.discard(spent))
+                .map_or(Due::Nothing, Due::Call);
         }
         if !allowed.calls {
             return Due::Blocked(Blocked::Call);
@@ -201,7 +203,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         let (now, token) = (self.now, self.auth.generation());
         self.table.unset(Heap::Lease, index);
         self.count_call(call);
-        let mut slot = super::ids::SlotId::new(index, 0);
+        let mut slot = SlotId::new(index, 0);
         if let Some(entry) = self.table.get_mut(index) {
             slot = entry.slot(index);
             entry.lease.in_flight = Extension::Own;
@@ -221,12 +223,11 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         if take_next {
             self.promised = self.promised.saturating_add(1);
         }
-        let (mut slot, mut attempt) = (super::ids::SlotId::new(index, 0), 0);
+        let (mut slot, mut attempt) = (SlotId::new(index, 0), 0);
         if let Some(entry) = self.table.get_mut(index) {
             slot = entry.slot(index);
             attempt = entry.report.attempt;
-            entry.report.in_flight =
-                if take_next { InFlight::UpdateAndTakeNext } else { InFlight::Update };
+            entry.report.in_flight = if take_next { InFlight::UpdateAndTakeNext } else { InFlight::Update };
             entry.report.sent = now;
             entry.report.serial = call.serial();
             entry.report.token = token;

@@ -139,7 +139,7 @@ pub(crate) fn retry_after<M: Mutant>(
         return None;
     }
     if M::RETRY_AFTER_SHORTENED {
-        return Some(now.after(asked / 2));
+        return Some(now.after(Duration::from_micros(micros(asked) / 2)));
     }
     Some(now.after(lengthen(asked, 10, rng)))
 }

@@ -334,7 +334,8 @@ where
     /// close on a server without tokens is told in the same words.
     fn spread_token(&mut self) {
         let open = self.auth.opens_at().is_some_and(|at| at <= self.now);
-        let news = if open { TokenNews::Fresh { generation: self.auth.generation() } } else { TokenNews::Missing };
+        let news =
+            if open { TokenNews::Fresh { generation: self.auth.generation() } } else { TokenNews::Missing };
         let lost = |member: &Member<S, M>| open && member.machine.auth.is_missing();
         if news == self.told && !self.members.as_ref().iter().any(lost) {
             return;
@@ -383,10 +384,8 @@ where
         let polls = may_poll && !self.is_waiting(Queue::Polling);
         let longest_wait = self.longest_wait();
         let obligations = Allowance { calls: true, polls, longest_wait };
-        if may_call {
-            if let Some(worker) = self.dequeue(Queue::Urgent) {
-                return Some((worker, obligations));
-            }
+        if let Some(worker) = may_call.then(|| self.dequeue(Queue::Urgent)).flatten() {
+            return Some((worker, obligations));
         }
         if let Some(worker) = self.dequeue(Queue::Ready) {
             return Some((worker, Allowance { calls: may_call, ..obligations }));
@@ -443,7 +442,8 @@ where
     }
 
     fn note_sent(&mut self, worker: u16, action: Action) {
-        if let Action::Extend { call, .. } | Action::Update { call, .. } | Action::Poll { call, .. } = action {
+        if let Action::Extend { call, .. } | Action::Update { call, .. } | Action::Poll { call, .. } = action
+        {
             self.link.sent(tag(worker, call));
         }
     }

@@ -1,4 +1,29 @@
 //! The worker as one pure state machine.
+//!
+//! ```text
+//!            Leased                 Finished                 Replied(Ok)
+//!   Free ------------> Running ----------------> Reporting ---------------> Free
+//!    ^                    | Recall (drain is over)   |  ^  | Replied(Err): later again,
+//!    |                    v                          |  +--+ after four failures to the store (Spill)
+//!    |                 Recalled ---- Finished ------>|
+//!    |                                               v
+//!    +-------------------------- Discard -------- Spent   rejected, aborted, unsafe yield
+//! ```
+//!
+//! [`Machine::step`] takes the time and an [`Input`] and answers an [`Action`]. Actions are derived from the state and
+//! never queued. One poll is in flight at the most, and one update and one extension per slot. Before each call stand
+//! gates, whichever opens last:
+//!
+//! | gate | closed by | opens |
+//! | --- | --- | --- |
+//! | poll (`gate.rs`) | an empty or failed poll, `Retry-After` | after the backoff; polls and `take_next` alone wait |
+//! | token (`auth.rs`) | no token, a 401 | when a refresh succeeds |
+//! | link (`link.rs`) | a call that did not reach the server | after the backoff, for one probe; any answer opens it |
+//! | lanes | `max_calls` calls in flight | when one ends |
+//!
+//! Files, by noun: `worker` the state and `step`, `lease` a task arrives, `reply` a call or the user's code ends,
+//! `choose` what comes next and until when to wait, `table` the indexes, `hub` many workers under one token and budget.
+
 mod action;
 mod auth;
 mod backoff;

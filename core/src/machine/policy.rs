@@ -130,7 +130,11 @@ impl Policy {
             (self.auth.is_sound(), "auth", "0 < base <= cap, jitter 0 to 50 %"),
             (self.auth.cap <= Duration::from_secs(60), "auth", "a cap of at most 60 s"),
             (spread(self.empty_jitter), "empty_jitter", "0 to 50 %"),
-            (self.update.iter().skip(1).all(|delay| whole(*delay)), "update", "delays after the first above zero"),
+            (
+                self.update.iter().skip(1).all(|delay| whole(*delay)),
+                "update",
+                "delays after the first above zero",
+            ),
             (whole(self.token_life), "token_life", "at least 1 µs"),
         ];
         match rules.iter().find(|(kept, ..)| !kept) {

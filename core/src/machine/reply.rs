@@ -117,7 +117,8 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     // ---------------------------------------------------------------- refusal
 
     fn keep_lane_for_refusal(&mut self) {
-        if let Some(refusal) = self.refusal.as_mut().filter(|refusal| refusal.in_flight && !refusal.own_lane) {
+        if let Some(refusal) = self.refusal.as_mut().filter(|refusal| refusal.in_flight && !refusal.own_lane)
+        {
             refusal.own_lane = true;
             self.calls = self.calls.saturating_add(1);
         }
@@ -125,7 +126,8 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
 
     /// Whether the call occupied a lane of its own.
     fn refusal_replied(&mut self, serial: u32, reply: Reply) -> bool {
-        let Some(refusal) = self.refusal.filter(|refusal| refusal.in_flight && refusal.serial == serial) else {
+        let Some(refusal) = self.refusal.filter(|refusal| refusal.in_flight && refusal.serial == serial)
+        else {
             return false;
         };
         self.observe_auth(refusal.token, &reply);

@@ -107,7 +107,8 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
                 outcome: entry.report.outcome(),
                 attempt: entry.report.attempt,
                 report_due: (reporting && idle).then_some(entry.report.due),
-                lease_due: (entry.lease.length > 0 && entry.lease.in_flight == Extension::None).then_some(entry.lease.due),
+                lease_due: (entry.lease.length > 0 && entry.lease.in_flight == Extension::None)
+                    .then_some(entry.lease.due),
             }
         })
     }

@@ -3,15 +3,15 @@
 use core::marker::PhantomData;
 use core::time::Duration;
 
-use super::action::{Action, Why};
+use super::action::{Action, Loss, Why};
 use super::auth::Auth;
-use super::entry::Entry;
+use super::entry::{Entry, Phase};
 use super::gate::{Gate, Kind};
 use super::ids::{CallId, Lane, TaskKey};
 use super::input::{Control, Input, TokenNews};
 use super::link::Link;
 use super::mutant::{Mutant, Sound};
-use super::policy::{Policy, PolicyError};
+use super::policy::{Policy, PolicyError, Rules};
 use super::rng::Rng;
 use super::table::{List, Table};
 use super::time::Instant;
@@ -273,18 +273,18 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
             self.poll.map_or(0, |poll| poll.count.saturating_sub(poll.got)).saturating_add(self.promised)
         };
         let busy = match self.policy.rules {
-            super::policy::Rules::Downbeat => self.table.running(),
-            super::policy::Rules::Seed => self.table.held(),
+            Rules::Downbeat => self.table.running(),
+            Rules::Seed => self.table.held(),
         };
         let running = self.policy.concurrency.saturating_sub(busy);
         running.min(self.table.free()).saturating_sub(promised)
     }
 
     /// Gives up the outcome of an entry; the next steps discard it.
-    pub(crate) fn spend(&mut self, index: u16, why: super::action::Loss) {
+    pub(crate) fn spend(&mut self, index: u16, why: Loss) {
         self.table.withdraw(index);
         if let Some(entry) = self.table.get_mut(index) {
-            entry.phase = super::entry::Phase::Spent(why);
+            entry.phase = Phase::Spent(why);
             self.table.push(List::Spent, index);
         }
     }

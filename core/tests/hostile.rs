@@ -1,0 +1,181 @@
+//! S14, S15, S17, S19: no sequence of inputs breaks a bound, stops time, or makes the worker spin.
+
+#![expect(clippy::unwrap_used, reason = "a case that cannot be set up fails the test")]
+
+mod support;
+
+use downbeat_core::machine::{
+    Action, Answer, CallError, CallId, Control, Fault, Input, Instant, Outcome, Policy, SlotId, TaskKey,
+    TaskMeta, Worker,
+};
+use std::time::Duration;
+use support::{Bench, exact, failed};
+
+/// SplitMix64, so that a failing case is a number.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below
+    }
+}
+
+#[test]
+fn stale_and_unknown_inputs_change_nothing() {
+    let (mut bench, slot) = Bench::<2>::running(exact(), None);
+    let before = bench.worker.clone();
+    let old = SlotId::new(slot.index(), slot.generation().wrapping_sub(1));
+    let beyond = SlotId::new(7, 1);
+    for input in [
+        Input::Finished { slot: old, outcome: Outcome::Final },
+        Input::Finished { slot: beyond, outcome: Outcome::Final },
+        Input::Replied { call: CallId::from_bits(99), reply: Ok(Answer::Done) },
+        Input::Replied { call: CallId::from_bits(3 << 32 | 7 << 40), reply: failed(Fault::Unknown) },
+        Input::Replied { call: CallId::from_bits(u64::MAX), reply: Ok(Answer::NoAuth) },
+    ] {
+        let _ = bench.say(input);
+        assert_eq!(bench.worker, before, "{input:?}");
+    }
+}
+
+#[test]
+fn a_task_of_an_unknown_call_is_given_back_and_changes_nothing() {
+    let (mut bench, _) = Bench::<2>::running(exact(), None);
+    let before = bench.worker.clone();
+    assert!(matches!(bench.lease(CallId::from_bits(77), 9, None), Action::Refuse { .. }));
+    assert_eq!(bench.worker, before);
+}
+
+#[test]
+fn an_earlier_now_counts_as_the_latest_seen() {
+    let mut bench = Bench::<2>::new(exact());
+    let (call, ..) = bench.at(1_000).polls();
+    let _ = bench.at(1_001).ok(call);
+    assert!(matches!(bench.at(3).tick(), Action::Wait { until: Some(at), .. } if at.as_millis() == 1_002));
+}
+
+#[test]
+fn a_jump_over_many_deadlines_makes_one_round_of_actions() {
+    let (mut bench, _) = Bench::<2>::running(exact(), Some(Duration::from_secs(2)));
+    bench.at(86_400_000);
+    let Action::Extend { call, .. } = bench.tick() else { panic!() };
+    assert!(matches!(bench.tick(), Action::Wait { .. }));
+    assert!(
+        matches!(bench.ok(call), Action::Wait { .. }),
+        "the next extension is due 1.6 s later, not at once"
+    );
+}
+
+#[test]
+fn repeated_ticks_after_a_wait_change_nothing() {
+    let (mut bench, _) = Bench::<2>::running(exact(), Some(Duration::from_secs(2)));
+    let wait = bench.at(5).tick();
+    let before = bench.worker.clone();
+    for _ in 0..10 {
+        assert_eq!(bench.tick(), wait);
+        assert_eq!(bench.worker, before);
+    }
+}
+
+/// Drives a worker with noise for a while and checks every bound at every step.
+fn storm(seed: u64, policy: Policy) {
+    let mut random = Random(seed);
+    let mut worker = Worker::<4>::new(policy, seed).unwrap();
+    let mut now = Instant::ZERO;
+    let mut calls: Vec<CallId> = vec![CallId::from_bits(5)];
+    let mut slots: Vec<SlotId> = vec![SlotId::new(0, 0)];
+    for _ in 0..400 {
+        now = now.after(Duration::from_micros(random.next(4) * random.next(3_000_000)));
+        let mut input = noise(&mut random, &calls, &slots);
+        for round in 0.. {
+            let mut twin = worker.clone();
+            let action = worker.step(now, input);
+            assert_eq!(twin.step(now, input), action, "seed {seed}: not deterministic");
+            assert!(twin == worker, "seed {seed}");
+            let state = worker.snapshot();
+            assert!(state.running <= policy.concurrency && state.held <= 4, "seed {seed}: {state:?}");
+            assert!(state.calls_in_flight <= policy.max_calls + 1, "seed {seed}: {state:?}");
+            assert!(round < 4 * 4 + 8, "seed {seed}: spins");
+            match action {
+                Action::Wait { until, .. } => {
+                    assert!(until.is_none_or(|until| until > now), "seed {seed}: waits for the past");
+                    assert_eq!(worker.deadline().map(|(at, _)| at), until, "seed {seed}");
+                    break;
+                }
+                Action::Stopped => return,
+                Action::Run { slot, .. } => slots.push(slot),
+                Action::Poll { call, count, .. } => {
+                    assert!((1..=policy.concurrency).contains(&count));
+                    calls.push(call);
+                }
+                Action::Update { call, .. }
+                | Action::Extend { call, .. }
+                | Action::Refresh { call }
+                | Action::Refuse { call, .. }
+                | Action::Spill { call, .. } => calls.push(call),
+                Action::Ignore { .. } | Action::Recall { .. } | Action::Discard { .. } => {}
+            }
+            input = Input::Tick;
+        }
+    }
+}
+
+fn noise(random: &mut Random, calls: &[CallId], slots: &[SlotId]) -> Input {
+    let recent = |len: usize, draw: u64| len - 1 - usize::try_from(draw).unwrap() % len.min(6);
+    let call = calls[recent(calls.len(), random.next(1 << 20))];
+    let slot = slots[recent(slots.len(), random.next(1 << 20))];
+    let faults = [
+        Fault::NotSent,
+        Fault::Unknown,
+        Fault::Unauthorized,
+        Fault::Throttled,
+        Fault::Server,
+        Fault::Rejected,
+        Fault::Unsupported,
+    ];
+    match random.next(16) {
+        0..=3 => {
+            let key = TaskKey::from_u128(u128::from(random.next(9)));
+            let response_timeout = Some(Duration::from_secs(random.next(4)));
+            Input::Leased { call, task: TaskMeta { key, response_timeout } }
+        }
+        4..=6 => Input::Replied { call, reply: Ok(Answer::Done) },
+        7 => Input::Replied { call, reply: Ok(Answer::Token { valid_for: Some(Duration::from_secs(9)) }) },
+        8..=10 => {
+            let fault = faults[usize::try_from(random.next(7)).unwrap()];
+            let retry_after = (random.next(4) == 0).then(|| Duration::from_secs(random.next(9)));
+            Input::Replied { call, reply: Err(CallError { fault, retry_after }) }
+        }
+        11..=12 => Input::Finished { slot, outcome: Outcome::Final },
+        13 => {
+            let callback_after = Duration::from_secs(random.next(40));
+            Input::Finished { slot, outcome: Outcome::Yield { callback_after } }
+        }
+        14 if random.next(5) == 0 => Input::Control(match random.next(12) {
+            0 => Control::Drain,
+            1 => Control::Abort,
+            2..=5 => Control::Pause,
+            _ => Control::Resume,
+        }),
+        _ => Input::Tick,
+    }
+}
+
+#[test]
+fn noise_breaks_no_bound() {
+    for seed in 0..3_000 {
+        let policy = Policy {
+            concurrency: 1 + u16::try_from(seed % 4).unwrap(),
+            max_calls: 1 + u16::try_from(seed / 4 % 5).unwrap(),
+            authenticated: seed % 3 == 0,
+            store: seed % 2 == 0,
+            ..Policy::default()
+        };
+        storm(seed, policy);
+        storm(seed, Policy { concurrency: 1, ..Policy::seed() });
+    }
+}

@@ -1,0 +1,76 @@
+//! S20: a server that cannot be reached sees one call per delay, whatever is due.
+
+mod support;
+
+use downbeat_core::machine::{Action, Fault, Policy, Why};
+use support::{Bench, exact, failed, ms, updated, waits};
+
+fn policy() -> Policy {
+    Policy { concurrency: 4, max_calls: 8, take_next: false, ..exact() }
+}
+
+#[test]
+fn after_a_call_that_was_not_sent_all_calls_wait_for_the_gate() {
+    let mut bench = Bench::<8>::new(policy());
+    let (call, ..) = bench.polls();
+    let slots: Vec<_> = (1..=3).map(|task| bench.run(call, task, None)).collect();
+    let next = bench.ok(call);
+    let (poll, ..) = bench.is_poll(next);
+    let _ = bench.reply(poll, failed(Fault::NotSent));
+    for slot in &slots {
+        assert_eq!(
+            bench.at(100).finish(*slot),
+            Action::Wait { until: Some(bench.now.after(ms(150))), why: Why::Unreachable }
+        );
+    }
+    let (probe, ..) = updated(bench.at(250).tick());
+    assert!(
+        matches!(bench.tick(), Action::Wait { until: None, why: Why::Unreachable }),
+        "one probe at a time"
+    );
+    let _ = bench.at(260).reply(probe, failed(Fault::NotSent));
+    assert_eq!(waits(bench.tick()).unwrap().as_millis(), 760, "the next delay is twice as long");
+}
+
+#[test]
+fn an_answer_of_any_status_opens_the_gate_for_all() {
+    let mut bench = Bench::<8>::new(policy());
+    let (call, ..) = bench.polls();
+    let slots: Vec<_> = (1..=3).map(|task| bench.run(call, task, None)).collect();
+    let next = bench.ok(call);
+    let (poll, ..) = bench.is_poll(next);
+    let _ = bench.reply(poll, failed(Fault::Unknown));
+    for slot in &slots {
+        let _ = bench.finish(*slot);
+    }
+    let (probe, ..) = updated(bench.at(250).tick());
+    let _ = updated(bench.reply(probe, failed(Fault::Server)));
+    let _ = updated(bench.tick());
+}
+
+#[test]
+fn calls_that_fail_together_count_as_one_failure() {
+    let mut bench = Bench::<8>::new(policy());
+    let (call, ..) = bench.polls();
+    let slots: Vec<_> = (1..=3).map(|task| bench.run(call, task, None)).collect();
+    let next = bench.ok(call);
+    let (poll, ..) = bench.is_poll(next);
+    let updates: Vec<_> = slots.iter().map(|slot| updated(bench.finish(*slot)).0).collect();
+    let _ = bench.reply(poll, failed(Fault::NotSent));
+    for update in updates {
+        let _ = bench.reply(update, failed(Fault::NotSent));
+    }
+    assert_eq!(bench.worker.snapshot().link_failures, 1);
+}
+
+#[test]
+fn an_unreachable_server_is_found_within_the_cap() {
+    let mut bench = Bench::<8>::new(policy());
+    let (mut call, ..) = bench.polls();
+    for _ in 0..40 {
+        let until = waits(bench.reply(call, failed(Fault::NotSent))).unwrap();
+        assert!(bench.now.until(until) <= ms(5_000));
+        bench.now = until;
+        call = bench.polls().0;
+    }
+}

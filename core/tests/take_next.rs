@@ -1,0 +1,93 @@
+//! `update-v2`: a report that is a poll too keeps the rules of both.
+
+mod support;
+
+use downbeat_core::machine::{Action, Control, Fault, Policy};
+use support::{Bench, exact, failed, ms, secs, updated, waits};
+
+/// A worker of one place whose code just ended: no poll in flight, gate open.
+fn full() -> (Bench<4>, downbeat_core::machine::SlotId) {
+    Bench::<4>::running(exact(), None)
+}
+
+#[test]
+fn a_final_report_takes_the_next_task_where_a_place_is_free_and_the_gate_open() {
+    let (mut bench, slot) = full();
+    let (call, _, take_next) = updated(bench.finish(slot));
+    assert!(take_next);
+    assert!(matches!(bench.tick(), Action::Wait { .. }), "the place is promised: no poll beside it");
+    let next = bench.run(call, 2, Some(secs(10)));
+    let _ = bench.ok(call);
+    assert_ne!(next, slot);
+}
+
+#[test]
+fn the_lease_of_the_next_task_starts_when_the_report_was_sent() {
+    let (mut bench, slot) = full();
+    let (call, ..) = updated(bench.at(1_000).finish(slot));
+    bench.at(1_200);
+    bench.run(call, 2, Some(secs(10)));
+    let _ = bench.ok(call);
+    assert!(matches!(bench.only_at(9_000_000), Action::Extend { .. }));
+}
+
+#[test]
+fn an_answer_without_a_task_counts_as_an_empty_poll_sent_with_the_report() {
+    let (mut bench, slot) = full();
+    let (call, ..) = updated(bench.at(1_000).finish(slot));
+    bench.at(1_001);
+    assert_eq!(waits(bench.ok(call)).unwrap().as_millis(), 1_002);
+}
+
+#[test]
+fn it_is_not_used_while_a_poll_is_in_flight_or_the_gate_is_closed() {
+    let (mut bench, slot, poll) = Bench::<4>::running_and_polling(Policy { concurrency: 2, ..exact() });
+    let (call, _, take_next) = updated(bench.finish(slot));
+    assert!(!take_next, "a poll is in flight");
+    let _ = bench.ok(call);
+
+    let mut bench = Bench::<4>::new(Policy { concurrency: 2, ..exact() });
+    let (first, ..) = bench.polls();
+    let slot = bench.run(first, 1, None);
+    let next = bench.ok(first);
+    let (second, ..) = bench.is_poll(next);
+    let _ = bench.reply(second, failed(Fault::Throttled));
+    assert!(!updated(bench.finish(slot)).2, "the gate is closed");
+    let _ = poll;
+}
+
+#[test]
+fn it_is_not_used_while_paused_or_draining() {
+    for control in [Control::Pause, Control::Drain] {
+        let (mut bench, slot) = full();
+        let _ = bench.control(control);
+        assert!(!updated(bench.finish(slot)).2, "{control:?}");
+    }
+}
+
+#[test]
+fn a_failed_report_is_repeated_without_taking_a_task() {
+    let (mut bench, slot) = full();
+    let (call, ..) = updated(bench.finish(slot));
+    let next = bench.reply(call, failed(Fault::Unknown));
+    assert!(waits(next).is_some());
+    bench.at(300);
+    let (poll, ..) = bench.polls();
+    let _ = bench.ok(poll);
+    let (_, attempt, take_next) = updated(bench.at(10_000).tick());
+    assert_eq!((attempt, take_next), (1, false));
+}
+
+#[test]
+fn a_server_without_it_is_not_asked_again_and_the_report_is_sent_at_once() {
+    let (mut bench, slot) = full();
+    let (call, ..) = updated(bench.finish(slot));
+    let (call, attempt, take_next) = updated(bench.reply(call, failed(Fault::Unsupported)));
+    assert_eq!((attempt, take_next), (0, false));
+    let poll = bench.ok(call);
+    let (poll, ..) = bench.is_poll(poll);
+    let slot = bench.run(poll, 2, None);
+    let _ = bench.ok(poll);
+    assert!(!updated(bench.at(50).finish(slot)).2);
+    let _ = ms(0);
+}
