@@ -51,3 +51,10 @@ pub fn sources() -> Vec<Source> {
     };
     paths.into_iter().filter_map(read).collect()
 }
+
+/// The Rust of the documents is compiled and run with the doc tests.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../docs/driver-contract.md")]
+    struct DriverContract;
+}
