@@ -291,13 +291,19 @@ where
 
     /// Steps one worker with an input, without allowing a call: those are given in turn. `Some`: to be done now.
     fn worker_input(&mut self, worker: u16, input: Input) -> Option<HubAction> {
-        let calls = self.calls;
-        let action = self.step_member(worker, input, Allowance::NONE)?;
-        if let Input::Replied { call, reply } = input {
-            // The machine knows its calls; a reply that it did not count is nobody's.
-            if self.calls < calls {
-                self.observe(worker, call, &reply);
+        let replied = match input {
+            Input::Replied { call, reply } => {
+                self.member(worker).filter(|member| member.machine.is_in_flight(call)).map(|_| (call, reply))
             }
+            Input::Tick
+            | Input::Leased { .. }
+            | Input::Finished { .. }
+            | Input::Token(_)
+            | Input::Control(_) => None,
+        };
+        let action = self.step_member(worker, input, Allowance::NONE)?;
+        if let Some((call, reply)) = replied {
+            self.observe(worker, call, &reply);
         }
         action
     }

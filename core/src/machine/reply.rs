@@ -67,6 +67,24 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         }
     }
 
+    /// Whether a call to the server is in flight and has a lane.
+    pub(crate) fn is_in_flight(&self, call: CallId) -> bool {
+        let serial = call.serial();
+        match call.lane() {
+            Some(Lane::Poll) => self.poll.is_some_and(|poll| poll.serial == serial),
+            Some(Lane::Refuse) => self
+                .refusal
+                .is_some_and(|refusal| refusal.own_lane && refusal.in_flight && refusal.serial == serial),
+            Some(Lane::Report(index)) => {
+                self.report_in_flight(index, serial).is_some_and(|what| what != InFlight::Spill)
+            }
+            Some(Lane::Extend(index)) => self.table.get(index).is_some_and(|entry| {
+                entry.lease.in_flight != Extension::None && entry.lease.serial == serial
+            }),
+            Some(Lane::Refresh) | None => false,
+        }
+    }
+
     fn observe_link(&mut self, call: CallId, reply: &Reply) {
         if !self.hubbed && self.policy.rules == Rules::Downbeat {
             let failing = self.policy.failing;

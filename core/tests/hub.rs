@@ -1,0 +1,339 @@
+//! Many workers, one token, one budget of calls: whose turn it is, and what they share.
+#![expect(clippy::wildcard_enum_match_arm, reason = "any other action fails the test")]
+#![expect(clippy::unwrap_used, reason = "a case that cannot be set up fails the test")]
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use downbeat_core::machine::{
+    Action, Answer, CallError, CallId, Control, Entry, Fault, Hub, HubAction, HubInput, HubPolicy, Input,
+    Instant, Machine, Member, Outcome, Policy, Reply, SlotId, TaskKey, TaskMeta, Why,
+};
+
+type Table = Box<[Entry]>;
+type Crew = Hub<Box<[Member<Table>]>, Table>;
+
+fn crew(workers: usize, policy: Policy, shared: HubPolicy) -> Crew {
+    let member = |seed: usize| {
+        let table = vec![Entry::FREE; 8].into_boxed_slice();
+        Member::new(Machine::with_storage(table, policy, seed as u64).unwrap())
+    };
+    Hub::new((0..workers).map(member).collect(), shared, 7).unwrap()
+}
+
+fn exact() -> (Policy, HubPolicy) {
+    let mut shared = HubPolicy::default();
+    shared.failing.jitter = 0;
+    shared.auth.jitter = 0;
+    let mut policy = Policy { poll_interval: Duration::from_millis(1), ..Policy::default() };
+    policy.failing.jitter = 0;
+    (policy, shared)
+}
+
+fn at(millis: u64) -> Instant {
+    Instant::from_millis(millis)
+}
+
+fn tick(hub: &mut Crew, millis: u64) -> HubAction {
+    hub.step(at(millis), HubInput::Tick)
+}
+
+fn reply(hub: &mut Crew, millis: u64, worker: u16, call: CallId, reply: Reply) -> HubAction {
+    hub.step(at(millis), HubInput::Worker { worker, input: Input::Replied { call, reply } })
+}
+
+fn poll(action: HubAction) -> (u16, CallId) {
+    match action {
+        HubAction::Worker { worker, action: Action::Poll { call, .. } } => (worker, call),
+        other => panic!("expected a poll, got {other:?}"),
+    }
+}
+
+/// Ticks until the hub waits, and lists the polls it asked for.
+fn polls(hub: &mut Crew, millis: u64) -> Vec<(u16, CallId)> {
+    polls_and_wait(hub, millis).0
+}
+
+fn polls_and_wait(hub: &mut Crew, millis: u64) -> (Vec<(u16, CallId)>, Option<Instant>) {
+    let mut all = Vec::new();
+    loop {
+        match tick(hub, millis) {
+            HubAction::Wait { until, .. } => return (all, until),
+            action => all.push(poll(action)),
+        }
+    }
+}
+
+#[test]
+fn polls_use_three_quarters_of_the_budget_and_go_in_turn() {
+    let (policy, shared) = exact();
+    let mut hub = crew(40, policy, HubPolicy { max_calls: 8, ..shared });
+    let first = polls(&mut hub, 0);
+    assert_eq!(first.iter().map(|(worker, _)| *worker).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
+    let mut queue: VecDeque<_> = first.into();
+    let mut seen = vec![0_u32; 40];
+    for now in 1..=400 {
+        let (worker, call) = queue.pop_front().unwrap();
+        seen[usize::from(worker)] += 1;
+        let action = reply(&mut hub, now, worker, call, Ok(Answer::Done));
+        queue.push_back(poll(action));
+    }
+    assert!(seen.iter().all(|times| *times == 10), "{seen:?}");
+}
+
+#[test]
+fn one_hot_queue_starves_no_other() {
+    let (policy, shared) = exact();
+    let mut hub = crew(20, policy, HubPolicy { max_calls: 4, ..shared });
+    let mut queue: VecDeque<_> = polls(&mut hub, 0).into();
+    let mut polled = [0_u32; 20];
+    let mut key = 0;
+    for now in 1..2_000 {
+        let Some((worker, call)) = queue.pop_front() else { panic!("nothing in flight") };
+        polled[usize::from(worker)] += 1;
+        let mut todo = VecDeque::new();
+        if worker == 3 {
+            key += 1;
+            let task = TaskMeta { key: TaskKey::from_u128(key), response_timeout: None };
+            let input = Input::Leased { call, task };
+            let action = hub.step(at(now), HubInput::Worker { worker, input });
+            let HubAction::Worker { action: Action::Run { slot, .. }, .. } = action else {
+                panic!("{action:?}")
+            };
+            todo.push_back(Input::Finished { slot, outcome: Outcome::Final });
+        }
+        let mut action = reply(&mut hub, now, worker, call, Ok(Answer::Done));
+        loop {
+            match action {
+                HubAction::Wait { .. } if todo.is_empty() => break,
+                HubAction::Wait { .. } => {}
+                HubAction::Worker { worker, action: Action::Poll { call, .. } } => {
+                    queue.push_back((worker, call))
+                }
+                HubAction::Worker { worker, action: Action::Update { call, .. } } => {
+                    assert_eq!(worker, 3);
+                    todo.push_back(Input::Replied { call, reply: Ok(Answer::Done) });
+                }
+                other => panic!("{other:?}"),
+            }
+            let input = todo.pop_front();
+            let input = input.map_or(HubInput::Tick, |input| HubInput::Worker { worker: 3, input });
+            action = hub.step(at(now), input);
+        }
+    }
+    let least = polled.iter().min().unwrap();
+    assert!(*least >= 80, "{polled:?}");
+}
+
+#[test]
+fn the_last_lanes_are_for_obligations() {
+    let (policy, shared) = exact();
+    let mut hub = crew(9, policy, HubPolicy { max_calls: 4, ..shared });
+    let flying = polls(&mut hub, 0);
+    assert_eq!(flying.len(), 3);
+    let (worker, call) = flying[0];
+    let task = TaskMeta { key: TaskKey::from_u128(1), response_timeout: Some(Duration::from_secs(1)) };
+    let leased = hub.step(at(1), HubInput::Worker { worker, input: Input::Leased { call, task } });
+    assert!(matches!(leased, HubAction::Worker { action: Action::Run { .. }, .. }));
+    let _ = poll(reply(&mut hub, 1, worker, call, Ok(Answer::Done)));
+    assert!(matches!(tick(&mut hub, 800), HubAction::Worker { action: Action::Extend { .. }, .. }));
+    assert_eq!(hub.calls_in_flight(), 4);
+}
+
+#[test]
+fn one_refresh_serves_all_workers() {
+    let (policy, shared) = exact();
+    let mut hub = crew(5, policy, HubPolicy { authenticated: true, ..shared });
+    let HubAction::Refresh { call } = tick(&mut hub, 0) else { panic!() };
+    assert_eq!(tick(&mut hub, 0), HubAction::Wait { until: None, why: Why::Auth });
+    let token = Ok(Answer::Token { valid_for: Some(Duration::from_secs(100)) });
+    let first = poll(hub.step(at(5), HubInput::Refreshed { call, reply: token }));
+    let mut flying = polls(&mut hub, 5);
+    flying.insert(0, first);
+    assert_eq!(flying.len(), 5);
+    // One poll is accepted, so that the token has been good; the others are refused together.
+    let next = poll(reply(&mut hub, 6, flying[0].0, flying[0].1, Ok(Answer::Done)));
+    let refused = || Err(CallError::new(Fault::Unauthorized));
+    let HubAction::Refresh { call } = reply(&mut hub, 7, flying[1].0, flying[1].1, refused()) else {
+        panic!()
+    };
+    for (worker, call) in &flying[2..] {
+        assert!(matches!(reply(&mut hub, 7, *worker, *call, refused()), HubAction::Wait { .. }));
+    }
+    let token = Ok(Answer::Token { valid_for: None });
+    let _ = poll(hub.step(at(8), HubInput::Refreshed { call, reply: token }));
+    let _ = polls(&mut hub, 8);
+    // The refusal of a call that was sent with the old token starts no refresh.
+    assert!(!matches!(reply(&mut hub, 9, next.0, next.1, refused()), HubAction::Refresh { .. }));
+    assert_eq!(hub.token_generation(), Some(2));
+}
+
+#[test]
+fn without_tokens_a_401_quiets_all_workers() {
+    let (policy, shared) = exact();
+    let mut hub = crew(3, policy, shared);
+    let flying = polls(&mut hub, 0);
+    let mut last = HubAction::Stopped;
+    for (worker, call) in flying {
+        last = reply(&mut hub, 1, worker, call, Err(CallError::new(Fault::Unauthorized)));
+    }
+    assert_eq!(last, HubAction::Wait { until: Some(at(2_001)), why: Why::Auth });
+    assert_eq!(polls(&mut hub, 2_001).len(), 3);
+}
+
+#[test]
+fn an_unreachable_server_sees_one_call_per_delay_from_all_workers_together() {
+    let (policy, shared) = exact();
+    let mut hub = crew(10, policy, shared);
+    let mut flying = polls(&mut hub, 0);
+    let mut sent = 0;
+    let mut now = 0;
+    while now < 60_000 {
+        for (worker, call) in flying.drain(..) {
+            sent += 1;
+            let _ = reply(&mut hub, now, worker, call, Err(CallError::new(Fault::NotSent)));
+        }
+        let (next, until) = polls_and_wait(&mut hub, now);
+        assert!(next.len() <= 1, "at {now}: {next:?}");
+        now = if next.is_empty() { until.unwrap().as_millis() } else { now };
+        flying = next;
+    }
+    assert!(sent <= 10 + 5 + 12, "{sent} connections in a minute");
+}
+
+#[test]
+fn a_drained_hub_stops_when_its_last_worker_has() {
+    let (policy, shared) = exact();
+    let mut hub = crew(3, policy, shared);
+    let flying = polls(&mut hub, 0);
+    let mut action = hub.step(at(1), HubInput::Control(Control::Drain));
+    for (worker, call) in flying {
+        assert!(matches!(action, HubAction::Wait { .. }));
+        action = reply(&mut hub, 2, worker, call, Ok(Answer::Done));
+    }
+    assert_eq!(action, HubAction::Stopped);
+    assert_eq!(tick(&mut hub, 3), HubAction::Stopped);
+}
+
+/// SplitMix64, so that a failing case is a number.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below
+    }
+}
+
+/// What is in flight, and when it ends.
+#[derive(Default)]
+struct World {
+    ends: BTreeMap<(Instant, u32), HubInput>,
+    made: u32,
+    polls: BTreeMap<CallId, u16>,
+    keys: u128,
+}
+
+impl World {
+    fn end(&mut self, at: Instant, input: HubInput) {
+        self.made += 1;
+        self.ends.insert((at, self.made), input);
+    }
+
+    /// Performs an action: its end comes later, and goes well or badly.
+    fn perform(&mut self, now: Instant, action: HubAction, random: &mut Random) {
+        let faults = [Fault::NotSent, Fault::Unknown, Fault::Server, Fault::Unauthorized, Fault::Throttled];
+        let bad = random.next(4) == 0;
+        let fault = faults[usize::try_from(random.next(5)).unwrap()];
+        let result = if bad { Err(CallError::new(fault)) } else { Ok(Answer::Done) };
+        let later = now.after(Duration::from_millis(random.next(50)));
+        match action {
+            HubAction::Refresh { call } => {
+                let reply = result.map(|_| Answer::Token { valid_for: Some(Duration::from_secs(5)) });
+                self.end(later, HubInput::Refreshed { call, reply });
+            }
+            HubAction::Worker { worker, action } => match action {
+                Action::Poll { call, .. } => {
+                    for _ in 0..random.next(3) {
+                        self.keys += 1;
+                        let task = TaskMeta {
+                            key: TaskKey::from_u128(self.keys),
+                            response_timeout: Some(Duration::from_secs(1)),
+                        };
+                        self.end(later, HubInput::Worker { worker, input: Input::Leased { call, task } });
+                    }
+                    self.end(
+                        later,
+                        HubInput::Worker { worker, input: Input::Replied { call, reply: result } },
+                    );
+                    self.polls.insert(call, worker);
+                }
+                Action::Update { call, .. }
+                | Action::Extend { call, .. }
+                | Action::Refuse { call, .. }
+                | Action::Spill { call, .. } => {
+                    self.end(
+                        later,
+                        HubInput::Worker { worker, input: Input::Replied { call, reply: result } },
+                    );
+                }
+                Action::Run { slot, .. } => self.finish(now, worker, slot, random),
+                Action::Ignore { .. } | Action::Recall { .. } | Action::Discard { .. } => {}
+                other => panic!("a hub never passes on {other:?}"),
+            },
+            HubAction::Wait { .. } | HubAction::Stopped => {}
+        }
+    }
+
+    fn finish(&mut self, now: Instant, worker: u16, slot: SlotId, random: &mut Random) {
+        let at = now.after(Duration::from_millis(random.next(3_000)));
+        self.end(at, HubInput::Worker { worker, input: Input::Finished { slot, outcome: Outcome::Final } });
+    }
+}
+
+#[test]
+fn a_stormy_server_breaks_no_bound_and_every_hub_drains() {
+    for seed in 0..150 {
+        let mut random = Random(seed);
+        let policy = Policy { concurrency: 3, ..Policy::default() };
+        let shared = HubPolicy { max_calls: 5, authenticated: seed % 2 == 0, ..HubPolicy::default() };
+        let mut hub = crew(4, policy, shared);
+        let mut world = World::default();
+        let mut now = Instant::ZERO;
+        let mut input = HubInput::Tick;
+        let mut steps = 0;
+        let mut drained = false;
+        loop {
+            let mut twin = hub.clone();
+            let action = hub.step(now, input);
+            assert_eq!(twin.step(now, input), action, "seed {seed}");
+            assert!(twin == hub, "seed {seed}");
+            // A refusal may inherit the lane of its poll while another poll starts: one more, per worker.
+            assert!(hub.calls_in_flight() <= 5 + 4, "seed {seed}");
+            steps += 1;
+            assert!(steps < 60_000, "seed {seed}: does not end");
+            input = HubInput::Tick;
+            match action {
+                HubAction::Stopped => break,
+                HubAction::Wait { until, .. } => {
+                    assert!(until.is_none_or(|until| until > now), "seed {seed}");
+                    let next = world.ends.first_key_value().map(|((at, _), _)| *at);
+                    let next = [next, until].into_iter().flatten().min();
+                    now = next.unwrap_or_else(|| panic!("seed {seed}: waits for nothing: {hub:?}")).max(now);
+                    if !drained && now > Instant::from_secs(20) {
+                        drained = true;
+                        input = HubInput::Control(Control::Drain);
+                    } else if let Some(end) = world.ends.first_entry().filter(|end| end.key().0 <= now) {
+                        input = end.remove();
+                    }
+                }
+                action => world.perform(now, action, &mut random),
+            }
+        }
+        // Extensions of tasks that have ended, and a refresh, may still be in flight.
+        assert!(usize::from(hub.calls_in_flight()) <= world.ends.len(), "seed {seed}: a lane leaks");
+    }
+}
