@@ -210,6 +210,10 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     ) -> (Action, Option<Blocked>) {
         self.now = if M::WALL_CLOCK { now } else { self.now.max(now) };
         if self.mode == Mode::Stopped {
+            // A call that outlived its task still gives back its lane, which a hub lends to others.
+            if let Input::Replied { call, reply } = input {
+                self.replied(call, reply);
+            }
             return (Action::Stopped, None);
         }
         match input {
