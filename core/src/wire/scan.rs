@@ -274,6 +274,13 @@ impl Scanner {
         Err(SyntaxError { at: self.at, kind })
     }
 
+    /// Ends the document with an error that only the reader above could find; it stays.
+    pub(super) const fn fail(&mut self, at: usize, kind: SyntaxKind) -> SyntaxError {
+        self.at = at;
+        self.state = State::Failed(kind);
+        SyntaxError { at, kind }
+    }
+
     fn advance(&mut self, byte: u8) -> Result<Mark, SyntaxKind> {
         match self.state {
             State::Str { key, part } => self.string(key, part, byte),

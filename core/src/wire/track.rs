@@ -92,7 +92,7 @@ impl Tracker {
             self.base = match byte {
                 b'{' => 1,
                 b'[' => 2,
-                _ => return Err(SyntaxError { at, kind: SyntaxKind::NotTasks }),
+                _ => return Err(self.scanner.fail(at, SyntaxKind::NotTasks)),
             };
             if *byte == b'[' {
                 return Ok((1, Step::Skip));

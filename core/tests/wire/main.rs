@@ -1,0 +1,11 @@
+//! What `wire` promises, one file per subject, through the public surface alone.
+
+mod answer;
+mod classify;
+mod filter;
+mod golden;
+mod result;
+mod scan;
+mod target;
+mod tasks;
+mod text;
