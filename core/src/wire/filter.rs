@@ -14,6 +14,8 @@ use super::track::{Step, Tracker};
 /// [`Element::Bad`] with [`Misfit::TooLarge`](super::Misfit::TooLarge), to be reported. Of duplicate members each
 /// takes room, and the last counts.
 ///
+/// Beside the buffer it takes about 800 bytes on a 64-bit machine, half of that on a 32-bit one.
+///
 /// Feeding the same bytes in other pieces, or giving them to [`tasks`](super::tasks) as a whole, yields the same.
 ///
 /// ```

@@ -80,6 +80,11 @@ impl Tracker {
 
     /// Takes some of the bytes (at least one, if there is one) and says how many and what they are.
     pub(super) fn step(&mut self, bytes: &[u8]) -> Result<(usize, Step), SyntaxError> {
+        if let Place::Value { field, .. } = self.place
+            && self.scanner.depth() > self.base
+        {
+            return self.nested(field, bytes);
+        }
         let run = self.scanner.run(bytes);
         if run > 0 {
             let step = self.inside(bytes.get(..run).unwrap_or_default());
@@ -109,6 +114,21 @@ impl Tracker {
     /// Whether a kept value of the task that just ended was nested too deep.
     pub(super) const fn is_deep(&self) -> bool {
         self.deep
+    }
+
+    /// Bytes within an array or object that is a member's value, up to its end: all of them are its own.
+    fn nested(&mut self, field: Option<Field>, bytes: &[u8]) -> Result<(usize, Step), SyntaxError> {
+        let mut rest = bytes;
+        while self.scanner.depth() > self.base {
+            let run = self.scanner.run(rest);
+            rest = rest.get(run..).unwrap_or_default();
+            let Some((byte, tail)) = rest.split_first() else { break };
+            self.scanner.push(*byte)?;
+            self.deep = self.deep || (field.is_some() && self.scanner.depth() > DEPTH_MAX);
+            rest = tail;
+        }
+        let taken = bytes.len().saturating_sub(rest.len());
+        Ok((taken, field.map_or(Step::Skip, |field| Step::Keep { field, first: false })))
     }
 
     /// Bytes within a string.
