@@ -13,6 +13,8 @@ pub const MESSAGE_MAX: usize = 200;
 
 /// Reads the answer of `POST /token`: `{"token":"…"}`; other members are skipped.
 ///
+/// The text is a secret, and `Debug` and `Display` show it: it goes into `X-Authorization` and nowhere else.
+///
 /// # Errors
 /// See [`TokenError`].
 ///
@@ -54,6 +56,9 @@ impl fmt::Display for TokenError {
 impl core::error::Error for TokenError {}
 
 /// What the server says of an error, as far as it could be read.
+///
+/// A message may quote a value of the request that it is about (a result's output), never one of a task's input
+/// that was not reported.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ServerError {
     /// `error`: a code such as `EXPIRED_TOKEN`; empty where there is none.

@@ -63,7 +63,6 @@ impl core::error::Error for Full {}
 /// assert!(buffer.put(b"de").is_err()); // all or nothing
 /// assert_eq!(buffer.bytes(), b"abc");
 /// ```
-#[derive(Debug)]
 pub struct SliceBuffer<'b> {
     memory: &'b mut [u8],
     len: usize,
@@ -102,6 +101,13 @@ impl<'b> SliceBuffer<'b> {
 
     pub(super) fn grow(&mut self, by: usize) {
         self.len = self.len.saturating_add(by).min(self.memory.len());
+    }
+}
+
+/// Shows how much is written, not what: bodies may hold secrets.
+impl fmt::Debug for SliceBuffer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SliceBuffer({} of {} bytes)", self.len, self.memory.len())
     }
 }
 

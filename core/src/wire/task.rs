@@ -240,13 +240,19 @@ impl fmt::Debug for TaskView<'_> {
 /// Iterates over the tasks of an answer that is in memory as a whole: an array of tasks, or a task alone.
 ///
 /// Yields each element as soon as it is whole; the first syntax error is the last item.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Tasks<'a> {
     body: &'a [u8],
     at: usize,
     tracker: Tracker,
     spans: Spans,
     over: bool,
+}
+
+impl fmt::Debug for Tasks<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tasks(at {} of {} bytes)", self.at, self.body.len())
+    }
 }
 
 /// Starts an iteration over the tasks of `body`, the answer of a poll or of `update-v2`.

@@ -7,13 +7,19 @@ use serde::Deserialize;
 use super::result::Output;
 use super::task::TaskView;
 
-/// A task with its input decoded.
-#[derive(Clone, Debug, PartialEq)]
+/// A task with its input decoded. `Debug` does not show the input, which may hold secrets.
+#[derive(Clone, PartialEq)]
 pub struct Task<'a, I> {
     /// The task as it was sent.
     pub view: TaskView<'a>,
     /// Its input.
     pub input: I,
+}
+
+impl<I> fmt::Debug for Task<'_, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task").field("view", &self.view).finish_non_exhaustive()
+    }
 }
 
 impl<'a> TaskView<'a> {

@@ -1,10 +1,12 @@
 //! Raw values, and the members of an object.
 
+use core::fmt;
+
 use super::scan::{Mark, Scanner, SyntaxError, SyntaxKind};
 use super::text::Text;
 
-/// One JSON value as it is written, borrowed from a document that the scanner has passed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// One JSON value as it is written, borrowed from a document that the scanner has passed. `Debug` shows its size alone.
+#[derive(Clone, Copy, Eq, PartialEq)]
 pub struct Value<'a> {
     raw: &'a [u8],
 }
@@ -61,11 +63,23 @@ impl<'a> Value<'a> {
 ///
 /// After an error it is over; the members before it have been given, so that the beginning of a document that was
 /// cut off can be read.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Members<'a> {
     body: &'a [u8],
     scanner: Scanner,
     over: bool,
+}
+
+impl fmt::Debug for Value<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Value({} bytes)", self.raw.len())
+    }
+}
+
+impl fmt::Debug for Members<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Members(at {} of {} bytes)", self.scanner.at(), self.body.len())
+    }
 }
 
 /// Starts an iteration over the members of the object `body`.

@@ -3,7 +3,9 @@
 use core::time::Duration;
 
 use downbeat_core::machine::TaskKey;
-use downbeat_core::wire::{Element, ID_MAX, InputError, Misfit, SyntaxKind, TaskView, tasks};
+use downbeat_core::wire::{
+    Element, ID_MAX, InputError, Misfit, SliceBuffer, SyntaxKind, TaskFilter, TaskView, members, tasks,
+};
 use serde::Deserialize;
 
 use crate::golden::{body, only};
@@ -281,8 +283,20 @@ fn what_is_neither_task_nor_batch_is_an_error() {
 
 #[test]
 fn no_secret_shows_in_debug() {
-    let shown = format!("{:?}", only("secrets"));
-    assert!(!shown.contains("hunter"), "{shown}");
+    #[derive(Clone, Debug, PartialEq, Deserialize)]
+    struct Login {
+        password: heapless::String<16>,
+    }
+    let typed = only("secrets").decode::<Login>(&mut [0; 16]).unwrap();
+    assert_eq!(typed.input.password, "hunter2");
+    let body = body("secrets");
+    let mut memory = [0; 512];
+    let mut filter = TaskFilter::new(SliceBuffer::new(&mut memory));
+    assert!(filter.feed(&mut &*body).unwrap().is_some());
+    let mut shown =
+        format!("{:?} {typed:?} {:?} {:?} {:?}", only("secrets"), tasks(body), members(body), filter);
+    shown.push_str(&format!("{:?} {:?}", filter.into_buffer(), members(body).collect::<Vec<_>>()));
+    assert!(!shown.contains("hunter") && !shown.contains("104, 117, 110, 116"), "{shown}");
 }
 
 #[derive(Debug, Deserialize, PartialEq)]
