@@ -9,8 +9,8 @@ use std::fmt;
 use std::time::Duration;
 
 use downbeat_core::machine::{
-    Action, Answer, CallError, CallId, Control, Fault, Input, Instant, Outcome, Policy, SlotId, TaskKey, TaskMeta,
-    Worker,
+    Action, Answer, CallError, CallId, Control, Fault, Input, Instant, Outcome, Policy, SlotId, TaskKey,
+    TaskMeta, Worker,
 };
 use serde::Deserialize;
 
@@ -109,7 +109,8 @@ pub struct Divergence {
 
 impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let show = |call: &Option<Call>| call.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+        let show =
+            |call: &Option<Call>| call.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
         write!(f, "call {}: expected {}, got {}", self.at, show(&self.expected), show(&self.actual))
     }
 }
@@ -246,7 +247,12 @@ impl<'a> Bench<'a> {
     }
 
     fn poll(&mut self, call: CallId) {
-        self.calls.push(Call { at_ms: self.now.as_millis(), call: "poll".to_owned(), task: None, status: None });
+        self.calls.push(Call {
+            at_ms: self.now.as_millis(),
+            call: "poll".to_owned(),
+            task: None,
+            status: None,
+        });
         let script = self.case.polls.get(self.polls).copied();
         let script = script.unwrap_or(Scripted { ms: 1, outcome: Scripting::Empty });
         self.polls += 1;

@@ -1,0 +1,257 @@
+//! Scenarios out of a number: a fleet, a stream of tasks, and a plan of faults, for the swarm.
+
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::model::{
+    Arrival, Backend, CallClass, Fault, FaultKind, Network, Outcomes, PolicyChoice, Preset, Scenario, Server,
+    Spread, Tasks, VERSION, Workers,
+};
+use super::span::Span;
+use crate::random::Random;
+
+/// How rough a generated scenario is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum Profile {
+    /// No faults: what must work without them.
+    Calm,
+    /// A few faults of a few kinds.
+    #[default]
+    Stormy,
+    /// Many faults of all kinds at once.
+    Radioactive,
+}
+
+impl Profile {
+    /// Its name on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Calm => "calm",
+            Self::Stormy => "stormy",
+            Self::Radioactive => "radioactive",
+        }
+    }
+
+    /// How many faults there are, at the least and at the most.
+    const fn faults(self) -> (u64, u64) {
+        match self {
+            Self::Calm => (0, 0),
+            Self::Stormy => (1, 8),
+            Self::Radioactive => (10, 40),
+        }
+    }
+}
+
+/// Every kind of fault that the swarm draws from.
+const KINDS: [FaultKind; 19] = [
+    FaultKind::Down,
+    FaultKind::LostRequest,
+    FaultKind::LostAnswer,
+    FaultKind::Cut,
+    FaultKind::Error500,
+    FaultKind::Error503,
+    FaultKind::Throttle,
+    FaultKind::Unauthorized,
+    FaultKind::TokenDown,
+    FaultKind::RevokeTokens,
+    FaultKind::Slow,
+    FaultKind::OverDeliver,
+    FaultKind::Duplicate,
+    FaultKind::Poison,
+    FaultKind::LateAnswer,
+    FaultKind::ClockJump,
+    FaultKind::Pause,
+    FaultKind::Crash,
+    FaultKind::StoreFull,
+];
+
+/// Makes the scenario of a seed. The same seed and profile give the same scenario; what is replayed and shrunk later
+/// is the scenario, not the seed.
+#[must_use]
+pub fn generate(seed: u64, profile: Profile) -> Scenario {
+    let mut random = Random::stream(seed, 0x5ce0);
+    let heal = random.between(60, 400);
+    let mut scenario = Scenario {
+        version: VERSION,
+        name: format!("{}-{seed}", profile.name()),
+        why: String::new(),
+        seed,
+        heal_at: secs(heal),
+        end_at: None,
+        server: server(&mut random),
+        network: network(&mut random),
+        workers: workers(&mut random, heal),
+        tasks: Vec::new(),
+        faults: Vec::new(),
+    };
+    scenario.tasks = tasks(&mut random, heal);
+    scenario.faults = faults(&mut random, profile, heal, workers_in(&scenario));
+    scenario
+}
+
+fn workers_in(scenario: &Scenario) -> u64 {
+    scenario.workers.iter().map(|group| u64::from(group.count)).sum()
+}
+
+fn secs(secs: u64) -> Span {
+    Span::new(Duration::from_secs(secs))
+}
+
+fn millis(millis: u64) -> Span {
+    Span::new(Duration::from_millis(millis))
+}
+
+fn server(random: &mut Random) -> Server {
+    let backend = random.weighted(&[(Backend::Redis, 3), (Backend::Sql, 3), (Backend::None, 1)]);
+    Server {
+        backend: backend.unwrap_or_default(),
+        capacity_per_second: random
+            .percent(20)
+            .then(|| u32::try_from(random.between(20, 400)).unwrap_or(100)),
+        auth: random.percent(50),
+        token_life: secs(random.between(20, 600)),
+        update_v2: random.percent(80),
+    }
+}
+
+fn network(random: &mut Random) -> Network {
+    let latency = match random.below(3) {
+        0 => Spread::Fixed { of: millis(random.between(0, 5)) },
+        1 => Spread::Uniform { min: millis(1), max: millis(random.between(2, 80)) },
+        _ => Spread::Exponential { mean: millis(random.between(1, 30)), max: millis(1_500) },
+    };
+    Network { latency }
+}
+
+fn workers(random: &mut Random, heal: u64) -> Vec<Workers> {
+    let groups = random.between(1, 2);
+    (0..groups)
+        .map(|_| {
+            let slots = u16::try_from(random.between(1, 6)).unwrap_or(1);
+            Workers {
+                count: u32::try_from(random.between(1, 4)).unwrap_or(1),
+                task: "work".to_owned(),
+                domain: None,
+                slots,
+                table: Some(slots + u16::try_from(random.below(5)).unwrap_or(0)),
+                policy: policy(random),
+                start_at: millis(random.below(3_000)),
+                stagger: millis(random.below(1_000)),
+                drain_at: random.percent(30).then(|| secs(random.between(10, heal))),
+                restart_after: Some(millis(random.between(0, 20_000))),
+                clock_skew_ppm: i64::try_from(random.below(2_001)).unwrap_or(0) - 1_000,
+            }
+        })
+        .collect()
+}
+
+fn policy(random: &mut Random) -> PolicyChoice {
+    PolicyChoice {
+        preset: Preset::Default,
+        lanes: Some(u16::try_from(random.between(1, 6)).unwrap_or(1)),
+        poll_interval: random.percent(30).then(|| millis(random.between(1, 2_000))),
+        long_poll: Some(random.weighted(&[(secs(5), 3), (secs(1), 2), (secs(0), 1)]).unwrap_or_default()),
+        call_timeout: None,
+        take_next: Some(random.percent(70)),
+        extend: None,
+        store: Some(random.percent(50)),
+        drain_timeout: random.percent(50).then(|| secs(random.between(1, 40))),
+        failing_cap: None,
+    }
+}
+
+fn tasks(random: &mut Random, heal: u64) -> Vec<Tasks> {
+    let streams = random.between(1, 3);
+    (0..streams)
+        .map(|_| Tasks {
+            task: "work".to_owned(),
+            domain: None,
+            arrive: arrival(random, heal),
+            duration: match random.below(3) {
+                0 => Spread::Fixed { of: millis(random.between(1, 3_000)) },
+                1 => Spread::Uniform { min: millis(1), max: secs(random.between(1, 20)) },
+                _ => Spread::Exponential { mean: millis(random.between(10, 5_000)), max: secs(60) },
+            },
+            outcomes: Outcomes {
+                completed: u32::try_from(random.between(1, 10)).unwrap_or(1),
+                failed: u32::try_from(random.below(3)).unwrap_or(0),
+                terminal: u32::try_from(random.below(2)).unwrap_or(0),
+                yielded: u32::try_from(random.below(4)).unwrap_or(0),
+            },
+            response_timeout: secs(random.between(1, 60)),
+            retries: u32::try_from(random.between(0, 4)).unwrap_or(3),
+            retry_delay: secs(random.between(0, 10)),
+            callback_after: secs(random.between(1, 40)),
+        })
+        .collect()
+}
+
+fn arrival(random: &mut Random, heal: u64) -> Arrival {
+    let until = secs(heal);
+    match random.below(3) {
+        0 => Arrival::Burst {
+            at: millis(random.below(heal * 500)),
+            count: u32::try_from(random.between(1, 40)).unwrap_or(1),
+        },
+        1 => Arrival::Steady { every: millis(random.between(500, 20_000)), from: secs(0), until },
+        _ => Arrival::Poisson { every: millis(random.between(500, 20_000)), from: secs(0), until },
+    }
+}
+
+/// Swarm testing: in each scenario some kinds of faults are off, and the others have weights that differ wildly.
+fn faults(random: &mut Random, profile: Profile, heal: u64, workers: u64) -> Vec<Fault> {
+    let weights: Vec<(FaultKind, u32)> = KINDS
+        .iter()
+        .map(|kind| (*kind, if random.percent(50) { 0 } else { 1 << random.below(6) }))
+        .filter(|(_, weight)| *weight > 0)
+        .collect();
+    let (least, most) = profile.faults();
+    let count = random.between(least, most);
+    (0..count)
+        .filter_map(|_| random.weighted(&weights).map(|kind| fault(random, kind, heal, workers)))
+        .collect()
+}
+
+fn fault(random: &mut Random, kind: FaultKind, heal: u64, workers: u64) -> Fault {
+    let at = random.below(heal * 1_000);
+    let longest = (heal * 1_000).saturating_sub(at).max(1);
+    let lasts = random.between(1, 90_000).min(longest);
+    let some = random.percent(40) && workers > 1;
+    let classes = [CallClass::Poll, CallClass::Update, CallClass::Extend, CallClass::Token];
+    Fault {
+        kind,
+        at: millis(at),
+        lasts: millis(lasts),
+        percent: if random.percent(60) { 100 } else { u8::try_from(random.between(1, 99)).unwrap_or(50) },
+        workers: some.then(|| vec![u32::try_from(random.below(workers)).unwrap_or(0)]),
+        calls: random
+            .percent(40)
+            .then(|| vec![classes[usize::try_from(random.below(4)).unwrap_or(0)]])
+            .filter(|_| is_about_calls(kind)),
+        retry_after: (matches!(kind, FaultKind::Throttle | FaultKind::Error503) && random.percent(60))
+            .then(|| secs(random.between(1, 40))),
+        by: if kind == FaultKind::Slow {
+            Some(millis(random.between(10, 8_000)))
+        } else {
+            (kind == FaultKind::ClockJump).then(|| millis(random.between(100, 4_000_000)))
+        },
+    }
+}
+
+/// Whether a fault of this kind can be confined to classes of calls.
+pub(crate) fn is_about_calls(kind: FaultKind) -> bool {
+    matches!(
+        kind,
+        FaultKind::LostRequest
+            | FaultKind::LostAnswer
+            | FaultKind::Cut
+            | FaultKind::Error500
+            | FaultKind::Error503
+            | FaultKind::Throttle
+            | FaultKind::Unauthorized
+            | FaultKind::Slow
+            | FaultKind::LateAnswer
+    )
+}

@@ -1,0 +1,16 @@
+//! Scenarios: files that say everything a run depends on. Read, checked, generated, written.
+
+mod check;
+mod generate;
+mod load;
+mod model;
+mod span;
+
+pub use check::Problem;
+pub use generate::{Profile, generate};
+pub use load::{LoadError, parse, read, schema, to_json, to_toml};
+pub use model::{
+    Arrival, Backend, CallClass, Fault, FaultKind, Network, Outcomes, PolicyChoice, Preset, Scenario, Server,
+    Spread, Tasks, VERSION, Workers,
+};
+pub use span::Span;

@@ -1,0 +1,433 @@
+//! What a scenario says: workers, tasks, server, network, faults. Plain data; a run is a function of it.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::span::{Span, zero};
+
+/// The version of the format that this program writes and reads.
+pub const VERSION: u32 = 1;
+
+/// A whole scenario: everything that a run depends on.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Format version; 1.
+    pub version: u32,
+    /// A short name, for reports.
+    #[serde(default)]
+    pub name: String,
+    /// Why this scenario exists, in a sentence.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// Feeds everything random in the run: jitter, latencies, losses, durations, outcomes.
+    #[serde(default)]
+    pub seed: u64,
+    /// After this time no fault is in force, whatever the faults say, and everything has to end within stated bounds.
+    pub heal_at: Span,
+    /// The run ends here at the latest; what is not finished by then is a violation of liveness. Default: heal_at and
+    /// ten minutes, or as long as the oracles' bounds need.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_at: Option<Span>,
+    /// The server's rules.
+    #[serde(default)]
+    pub server: Server,
+    /// The network between workers and server.
+    #[serde(default)]
+    pub network: Network,
+    /// Groups of equal workers.
+    pub workers: Vec<Workers>,
+    /// Streams of equal tasks.
+    #[serde(default)]
+    pub tasks: Vec<Tasks>,
+    /// What goes wrong, and when.
+    #[serde(default)]
+    pub faults: Vec<Fault>,
+}
+
+/// A group of equal workers, each a process of its own.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Workers {
+    /// How many; 1 to 100,000.
+    #[serde(default = "one")]
+    pub count: u32,
+    /// The task type they poll for.
+    #[serde(default = "default_task")]
+    pub task: String,
+    /// The domain they poll in; none by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Tasks run at once by each; 1 to 64.
+    #[serde(default = "one_slot")]
+    pub slots: u16,
+    /// Places in each worker's table; default: twice the slots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<u16>,
+    /// How they behave.
+    #[serde(default)]
+    pub policy: PolicyChoice,
+    /// When the first starts.
+    #[serde(default = "zero")]
+    pub start_at: Span,
+    /// How much later than its predecessor each further one starts.
+    #[serde(default = "zero")]
+    pub stagger: Span,
+    /// When the first is told to drain; never by default. The others follow by `stagger`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_at: Option<Span>,
+    /// How long after its end a drained worker starts anew; never by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_after: Option<Span>,
+    /// How fast their clocks run against true time, in parts per million: -100,000 to 100,000.
+    #[serde(default)]
+    pub clock_skew_ppm: i64,
+}
+
+/// A policy: one of the two presets, with changes.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyChoice {
+    /// What the changes are made to.
+    #[serde(default)]
+    pub preset: Preset,
+    /// `max_calls`: calls in flight at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lanes: Option<u16>,
+    /// The longest delay between polls of an empty queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poll_interval: Option<Span>,
+    /// How long the server may hold a poll; 0 to 5 s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub long_poll: Option<Span>,
+    /// How long a call may take at the most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub call_timeout: Option<Span>,
+    /// Report with `update-v2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub take_next: Option<bool>,
+    /// Extend leases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extend: Option<bool>,
+    /// There is durable storage for results.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<bool>,
+    /// How long a drain waits for running tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_timeout: Option<Span>,
+    /// The longest delay after failed polls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failing_cap: Option<Span>,
+}
+
+/// The two sets of rules.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// Downbeat's.
+    #[default]
+    Default,
+    /// The Ruby class's, with its losses.
+    Seed,
+}
+
+/// A stream of equal tasks.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tasks {
+    /// The task type.
+    #[serde(default = "default_task")]
+    pub task: String,
+    /// The domain that they are scheduled in; none by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// When they come.
+    pub arrive: Arrival,
+    /// How long the user's code takes.
+    #[serde(default = "second")]
+    pub duration: Spread,
+    /// How the code ends, as weights.
+    #[serde(default)]
+    pub outcomes: Outcomes,
+    /// `responseTimeoutSeconds` of the task definition, in whole seconds; at least 1 s.
+    #[serde(default = "minute")]
+    pub response_timeout: Span,
+    /// `retryCount`: how often the server tries again.
+    #[serde(default = "three")]
+    pub retries: u32,
+    /// `retryDelaySeconds`.
+    #[serde(default = "second_span")]
+    pub retry_delay: Span,
+    /// `callbackAfterSeconds` of the tasks that yield, in whole seconds.
+    #[serde(default = "ten_seconds")]
+    pub callback_after: Span,
+}
+
+/// When tasks come.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Arrival {
+    /// All at once.
+    Burst {
+        /// When.
+        #[serde(default = "zero")]
+        at: Span,
+        /// How many.
+        count: u32,
+    },
+    /// One after each interval.
+    Steady {
+        /// The interval; above zero.
+        every: Span,
+        /// The first comes then.
+        #[serde(default = "zero")]
+        from: Span,
+        /// None comes at or after this.
+        until: Span,
+    },
+    /// At random, with this mean interval (exponential gaps).
+    Poisson {
+        /// The mean interval; above zero.
+        every: Span,
+        /// Not before.
+        #[serde(default = "zero")]
+        from: Span,
+        /// None comes at or after this.
+        until: Span,
+    },
+    /// At these times.
+    Trace {
+        /// The times, in any order.
+        at: Vec<Span>,
+    },
+}
+
+/// A random length of time.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Spread {
+    /// Always the same.
+    Fixed {
+        /// The length.
+        of: Span,
+    },
+    /// Anything between two bounds, evenly.
+    Uniform {
+        /// The least.
+        min: Span,
+        /// The most.
+        max: Span,
+    },
+    /// Mostly short, sometimes long: exponential with this mean, cut at the bound.
+    Exponential {
+        /// The mean.
+        mean: Span,
+        /// The most.
+        max: Span,
+    },
+}
+
+/// How the user's code ends, as weights; all zero counts as `completed = 1`.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outcomes {
+    /// `COMPLETED`.
+    #[serde(default)]
+    pub completed: u32,
+    /// `FAILED`: the server tries again.
+    #[serde(default)]
+    pub failed: u32,
+    /// `FAILED_WITH_TERMINAL_ERROR`.
+    #[serde(default)]
+    pub terminal: u32,
+    /// `IN_PROGRESS` with a callback.
+    #[serde(default)]
+    pub yielded: u32,
+}
+
+/// The server's rules.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// How a poll waits.
+    pub backend: Backend,
+    /// Requests it answers in a second at the most; more wait in line. None: as many as come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capacity_per_second: Option<u32>,
+    /// It wants a token.
+    pub auth: bool,
+    /// How long a token is good for.
+    pub token_life: Span,
+    /// It knows `update-v2`.
+    pub update_v2: bool,
+}
+
+/// How a poll waits on the server's queue.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// Until the first task is there (Redis).
+    #[default]
+    Redis,
+    /// Until `count` tasks are there, or the time is over (SQLite, Postgres).
+    Sql,
+    /// Not at all (MySQL).
+    None,
+}
+
+/// The network between workers and server.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// How long a message takes, each way. Messages overtake each other where this is spread.
+    pub latency: Spread,
+}
+
+/// Something that goes wrong for a while.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// What.
+    pub kind: FaultKind,
+    /// From when.
+    pub at: Span,
+    /// For how long.
+    #[serde(rename = "for")]
+    pub lasts: Span,
+    /// How many of the calls (or tasks, or ticks) concerned are hit, in percent: 1 to 100.
+    #[serde(default = "all")]
+    pub percent: u8,
+    /// Which workers, by number over all groups; all by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<Vec<u32>>,
+    /// Which calls; all by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calls: Option<Vec<CallClass>>,
+    /// `Retry-After` of a 429 or 503.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<Span>,
+    /// The added latency of `slow`, each way; the jump of `clock_jump`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Span>,
+}
+
+/// What can go wrong.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// Connections are refused: no call has effect, and the worker knows.
+    Down,
+    /// Calls vanish before they have effect; the worker learns nothing until its timeout.
+    LostRequest,
+    /// Calls have their effect, and their answers vanish.
+    LostAnswer,
+    /// The connection is cut while the answer is under way: effect, and a failure at once.
+    Cut,
+    /// The server answers 500, without effect.
+    Error500,
+    /// A proxy answers 503, without effect, perhaps with `Retry-After`.
+    Error503,
+    /// The server answers 429, without effect, perhaps with `Retry-After`.
+    Throttle,
+    /// The server answers 401, as if the token had expired.
+    Unauthorized,
+    /// The token issuer alone is down.
+    TokenDown,
+    /// All tokens issued so far stop being good, once, when the fault begins.
+    RevokeTokens,
+    /// Messages take longer by `by`, each way.
+    Slow,
+    /// A poll brings more tasks than asked for.
+    OverDeliver,
+    /// A task that is out is delivered a second time.
+    Duplicate,
+    /// Results of some tasks are answered 500, each time (`percent` of the tasks).
+    Poison,
+    /// A late answer: the worker's timeout passes, it is told `Unknown`, and the answer comes after that.
+    LateAnswer,
+    /// The workers' clocks jump forward by `by`, once.
+    ClockJump,
+    /// Paused by an operator: `Pause` when it begins, `Resume` when it ends.
+    Pause,
+    /// The processes die without a drain when the fault begins, and start anew when it ends.
+    Crash,
+    /// The durable store of results is full.
+    StoreFull,
+}
+
+/// Classes of calls.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CallClass {
+    /// Polls.
+    Poll,
+    /// Results and give-backs.
+    Update,
+    /// Lease extensions.
+    Extend,
+    /// Token refreshes.
+    Token,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            backend: Backend::Redis,
+            capacity_per_second: None,
+            auth: false,
+            token_life: Span::new(Duration::from_secs(45 * 60)),
+            update_v2: true,
+        }
+    }
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        let millis = |ms| Span::new(Duration::from_millis(ms));
+        Self { latency: Spread::Uniform { min: millis(1), max: millis(10) } }
+    }
+}
+
+impl Default for Outcomes {
+    fn default() -> Self {
+        Self { completed: 1, failed: 0, terminal: 0, yielded: 0 }
+    }
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn one_slot() -> u16 {
+    1
+}
+
+fn three() -> u32 {
+    3
+}
+
+fn all() -> u8 {
+    100
+}
+
+fn default_task() -> String {
+    "work".to_owned()
+}
+
+fn second_span() -> Span {
+    Span::new(Duration::from_secs(1))
+}
+
+fn second() -> Spread {
+    Spread::Fixed { of: second_span() }
+}
+
+fn minute() -> Span {
+    Span::new(Duration::from_secs(60))
+}
+
+fn ten_seconds() -> Span {
+    Span::new(Duration::from_secs(10))
+}
