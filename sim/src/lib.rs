@@ -1,5 +1,13 @@
-//! A model Conductor server and a deterministic simulator.
+//! A model Conductor server and a deterministic simulator that drives the real worker core.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`conform`] | traces of the original Ruby class against [`Policy::seed`](downbeat_core::machine::Policy::seed) |
+//! | [`scenario`] | everything that a run depends on, as a file |
+//! | [`event`], [`oracle`] | what happens in a run, and the judges that see it |
+//! | [`cli`] | the command line |
 
+pub mod cli;
 pub mod conform;
 pub mod event;
 pub mod oracle;

@@ -1,2 +1,7 @@
-//! To be written.
-fn main() {}
+//! The binary `downbeat-sim`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    downbeat_sim::cli::main()
+}

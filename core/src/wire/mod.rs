@@ -29,8 +29,8 @@ pub use classify::{Accepted, CallKind, PREFIX, classify};
 pub use filter::TaskFilter;
 pub use out::{Buffer, Counter, Full, Out, SliceBuffer};
 pub use result::{
-    EncodeError, LOGS_MAX, Log, OUTPUT_LIMIT, Output, OutputError, REASON_CHARS, Status, TaskResult, encode_extend,
-    encode_give_back, encode_string, encode_token_request,
+    EncodeError, LOGS_MAX, Log, OUTPUT_LIMIT, Output, OutputError, REASON_CHARS, Status, TaskResult,
+    encode_extend, encode_give_back, encode_string, encode_token_request,
 };
 pub use scan::{DEPTH_MAX, Mark, Scanner, SyntaxError, SyntaxKind, validate};
 pub use task::{Element, ID_MAX, Ids, Misfit, REASON_MAX, TaskView, Tasks, tasks};

@@ -1,0 +1,58 @@
+//! The command line of `downbeat-sim`: one file per subcommand.
+
+mod conform;
+mod scenario;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Everything ended well.
+const PASS: u8 = 0;
+/// A check failed.
+const FAIL: u8 = 1;
+/// The command line, or a file named on it, cannot be used.
+const USAGE: u8 = 2;
+
+/// Model server and simulator of Downbeat, the worker runtime for Conductor.
+#[derive(Parser)]
+#[command(version, name = "downbeat-sim", after_help = EXAMPLES)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  downbeat-sim conform tests/vectors/seed-traces.json
+  downbeat-sim scenario check my-fleet.toml
+  downbeat-sim scenario generate --seed 7 --profile stormy > storm.toml
+
+Exit codes: 0 passed, 1 a check failed, 2 usage or a file that cannot be used.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run traces of the original Ruby class through the machine; prints `N passed, N failed`.
+    Conform(conform::Args),
+    /// Check, generate or describe scenario files.
+    Scenario(scenario::Args),
+}
+
+/// Parses the command line and runs what it says.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut out = io::stdout().lock();
+    let mut err = io::stderr().lock();
+    let code = match args.command {
+        Command::Conform(args) => conform::run(&args, &mut out, &mut err),
+        Command::Scenario(args) => scenario::run(&args, &mut out, &mut err),
+    };
+    match code.and_then(|code| out.flush().map(|()| code)) {
+        Ok(code) => ExitCode::from(code),
+        // Whoever read the output has gone; that is not our failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
