@@ -1,4 +1,4 @@
-//! S1, S2, S3, S18 and L1 to L8 in a small world: one worker of four slots against a server that fails, then heals.
+//! Rules of docs/invariants.md in a small world: one worker of four slots against a server that fails, then heals.
 //!
 //! The simulator asks the same of whole fleets; this is the least that shows each rule, in milliseconds.
 
@@ -40,6 +40,7 @@ fn faulty(seed: u64, policy: Policy) -> World {
     world
 }
 
+/// S1.
 #[test]
 fn s1_every_run_ends_exactly_once() {
     for seed in 0..SEEDS {
@@ -50,6 +51,7 @@ fn s1_every_run_ends_exactly_once() {
     }
 }
 
+/// S2.
 #[test]
 fn s2_no_final_outcome_is_given_up() {
     for seed in 0..SEEDS {
@@ -61,6 +63,7 @@ fn s2_no_final_outcome_is_given_up() {
     }
 }
 
+/// S3.
 #[test]
 fn s3_a_final_outcome_has_one_effect_and_one_sender() {
     for seed in 0..SEEDS {
@@ -74,6 +77,7 @@ fn s3_a_final_outcome_has_one_effect_and_one_sender() {
     }
 }
 
+/// S6.
 #[test]
 fn s6_without_faults_no_lease_lapses() {
     for seed in 0..SEEDS {
@@ -84,6 +88,7 @@ fn s6_without_faults_no_lease_lapses() {
     }
 }
 
+/// S18.
 #[test]
 fn s18_the_same_seed_gives_the_same_record() {
     for seed in 0..20 {
@@ -94,6 +99,7 @@ fn s18_the_same_seed_gives_the_same_record() {
     }
 }
 
+/// L1.
 #[test]
 fn l1_every_task_ends() {
     // What is queued or leased at the healing: a lease each, the longest retry, and its share of the slots. A yield
@@ -106,6 +112,7 @@ fn l1_every_task_ends() {
     }
 }
 
+/// L2.
 #[test]
 fn l2_every_result_is_accepted() {
     for seed in 0..SEEDS {
@@ -120,6 +127,7 @@ fn l2_every_result_is_accepted() {
     }
 }
 
+/// L3.
 #[test]
 fn l3_a_task_in_the_queue_is_asked_for() {
     for seed in 0..SEEDS {
@@ -133,6 +141,7 @@ fn l3_a_task_in_the_queue_is_asked_for() {
     }
 }
 
+/// L4, S13.
 #[test]
 fn l4_a_drain_ends() {
     for seed in 0..SEEDS {
@@ -152,6 +161,7 @@ fn l4_a_drain_ends() {
     }
 }
 
+/// L5.
 #[test]
 fn l5_a_token_is_had_once_the_issuer_is_well() {
     for seed in 0..SEEDS {
@@ -162,6 +172,7 @@ fn l5_a_token_is_had_once_the_issuer_is_well() {
     }
 }
 
+/// L6.
 #[test]
 fn l6_a_due_lease_waits_for_one_call_on_one_lane() {
     for seed in 0..SEEDS {
@@ -172,6 +183,7 @@ fn l6_a_due_lease_waits_for_one_call_on_one_lane() {
     }
 }
 
+/// L7, S12, S14.
 #[test]
 fn l7_a_pause_ends_with_a_poll() {
     for seed in 0..SEEDS {
@@ -190,6 +202,7 @@ fn l7_a_pause_ends_with_a_poll() {
     }
 }
 
+/// L8.
 #[test]
 fn l8_an_idle_worker_is_quiet() {
     for seed in 0..SEEDS {
