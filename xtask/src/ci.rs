@@ -115,7 +115,7 @@ pub(crate) fn main(args: &Args<'_>) -> Result<(), Failure> {
                 report(&lines, &skipped, &whole);
                 println!("\n{} failed: {failure}\nwhat to do: {}", step.name, step.remedy);
                 println!("then: cargo xtask ci --only {}\n\n{passed} passed, 1 failed", step.name);
-                return Err(Failure::new(format!("step {} failed", step.name)));
+                return Err(Failure::told());
             }
         }
     }

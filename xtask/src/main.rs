@@ -39,7 +39,9 @@ fn main() -> ExitCode {
     match dispatch(command, &Args::new(rest)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("\nxtask {command}: {failure}");
+            if !failure.is_told() {
+                eprintln!("\nxtask {command}: {failure}");
+            }
             ExitCode::FAILURE
         }
     }

@@ -16,6 +16,15 @@ impl Failure {
     pub(crate) fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
+
+    /// A failure of which everything was said already.
+    pub(crate) const fn told() -> Self {
+        Self(String::new())
+    }
+
+    pub(crate) fn is_told(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl fmt::Display for Failure {
