@@ -5,6 +5,8 @@
 //! | [`conform`] | traces of the original Ruby class against [`Policy::seed`](downbeat_core::machine::Policy::seed) |
 //! | [`scenario`] | everything that a run depends on, as a file |
 //! | [`event`], [`oracle`] | what happens in a run, and the judges that see it |
+//! | [`server`] | Conductor as a state machine under virtual time |
+//! | [`world`] | workers, server and network in one queue of events |
 //! | [`cli`] | the command line |
 
 pub mod cli;
@@ -13,3 +15,5 @@ pub mod event;
 pub mod oracle;
 pub mod random;
 pub mod scenario;
+pub mod server;
+pub mod world;

@@ -1,0 +1,93 @@
+//! Polls: at once, or parked until tasks or the end of the wait come (R-POLL-1 to R-POLL-4).
+
+use std::time::Duration;
+
+use downbeat_core::machine::{Instant, TaskKey};
+
+use super::{Alarm, Backend, Handed, Parked, Refusal, Server, State, Ticket};
+use crate::event::Effect;
+
+/// The longest wait; more is a 400 (R-POLL-2).
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+impl Server {
+    /// A batch poll of a queue. `Ok(None)`: it is parked, and ends in [`Server::advance`].
+    ///
+    /// # Errors
+    /// The token is missing or not good.
+    pub fn poll(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        token: Option<u64>,
+        queue: u32,
+        count: u16,
+        wait: Duration,
+    ) -> Result<Option<Vec<Handed>>, Refusal> {
+        self.authorise(now, ticket.worker, token)?;
+        let ready = self.queues.get(&queue).map_or(0, std::collections::VecDeque::len);
+        let enough = match self.setup.backend {
+            Backend::Redis => ready > 0,
+            Backend::Sql => ready >= usize::from(count),
+            Backend::None => true,
+        };
+        if enough || wait.is_zero() {
+            return Ok(Some(self.hand_out(now, ticket, queue, count)));
+        }
+        let until = now.after(wait.min(WAIT_MAX));
+        self.parked.entry(queue).or_default().push_back(Parked { ticket, count, until });
+        self.alarms.insert((until, Alarm::Polls(queue)));
+        Ok(None)
+    }
+
+    /// Whether parked polls and tasks meet in a queue.
+    pub(super) fn has_news(&self, queue: u32) -> bool {
+        self.queues.get(&queue).is_some_and(|ready| !ready.is_empty())
+    }
+
+    pub(super) fn serve_parked(&mut self, now: Instant, queue: u32, ended: &mut Vec<(Ticket, Vec<Handed>)>) {
+        let Some(mut parked) = self.parked.remove(&queue) else { return };
+        parked.retain(|poll| {
+            let ready = self.queues.get(&queue).map_or(0, std::collections::VecDeque::len);
+            let enough = match self.setup.backend {
+                Backend::Redis => ready > 0,
+                Backend::Sql => ready >= usize::from(poll.count),
+                Backend::None => true,
+            };
+            let over = enough || poll.until <= now;
+            if over {
+                ended.push((poll.ticket, self.hand_out(now, poll.ticket, queue, poll.count)));
+            }
+            !over
+        });
+        if !parked.is_empty() {
+            self.parked.insert(queue, parked);
+        }
+    }
+
+    /// Takes tasks off a queue for a worker, before it hears of them (R-POLL-5).
+    pub(super) fn hand_out(&mut self, now: Instant, ticket: Ticket, queue: u32, count: u16) -> Vec<Handed> {
+        let mut handed = Vec::new();
+        while handed.len() < usize::from(count) {
+            let Some(key) = self.queues.get_mut(&queue).and_then(std::collections::VecDeque::pop_front)
+            else {
+                break;
+            };
+            if let Some(lease) = self.deliver(now, ticket, key) {
+                handed.push((key, lease));
+            }
+        }
+        handed
+    }
+
+    fn deliver(&mut self, now: Instant, ticket: Ticket, key: TaskKey) -> Option<Duration> {
+        let task = self.tasks.get_mut(&key).filter(|task| task.state == State::Queued)?;
+        let lease = self.definitions.get(task.definition)?.response_timeout;
+        let until = now.after(lease);
+        task.state = State::Leased { worker: ticket.worker, until };
+        task.deliveries += 1;
+        self.alarms.insert((until, Alarm::Lease(key)));
+        self.effects.push(Effect::Delivered { key, worker: ticket.worker, call: ticket.call, lease });
+        Some(lease)
+    }
+}

@@ -1,0 +1,370 @@
+//! A run: one queue of events in virtual time, many workers, one server, and whoever watches.
+
+mod backend;
+mod call;
+mod deliver;
+mod faults;
+mod perform;
+mod queue;
+mod unit;
+
+use std::time::Duration;
+
+use downbeat_core::machine::mutant::{Mutant, Sound};
+use downbeat_core::machine::{CallId, Control, Entry, Input, Instant, Machine, SlotId};
+
+use self::backend::Backend;
+use self::call::Said;
+use self::faults::Faults;
+use self::queue::Queue;
+use self::unit::{Unit, Verdict};
+use crate::event::Event;
+use crate::random::Random;
+use crate::scenario::{FaultKind, Scenario};
+
+/// Watches a run. Oracles, the record and the counters are watchers.
+pub trait Watcher {
+    /// Sees one event; whether the run may go on.
+    fn on(&mut self, event: &Event) -> bool;
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// When.
+    pub at: Instant,
+    /// What was not finished at the end, as a sentence; `None`: everything was.
+    pub pending: Option<String>,
+    /// Steps of machines.
+    pub steps: u64,
+    /// A watcher stopped it.
+    pub stopped: bool,
+    /// A step of a clone gave another action or state, at this time, for this worker.
+    pub nondeterminism: Option<(Instant, u32)>,
+}
+
+/// Something that is going to happen.
+#[derive(Clone, Debug)]
+enum Coming {
+    Start { worker: u32 },
+    Drain { worker: u32, life: u32 },
+    Alarm { worker: u32, alarm: u64 },
+    Arrive { worker: u32, life: u32, call: CallId },
+    Answer { worker: u32, life: u32, call: CallId, said: Box<Said> },
+    Timeout { worker: u32, life: u32, call: CallId },
+    Finish { worker: u32, life: u32, slot: SlotId, verdict: Verdict },
+    Saved { worker: u32, life: u32, call: CallId, slot: SlotId, kept: bool },
+    Resend { worker: u32 },
+    Task { stream: usize },
+    Server,
+    FaultBegins { index: usize },
+    FaultEnds { index: usize },
+    Heal,
+}
+
+/// After this much quiet beyond the last obligation, a run is over.
+const QUIET: Duration = Duration::from_secs(20);
+
+/// A run of a scenario, with machines of a given kind: sound, or a mutant that an oracle has to catch.
+pub struct World<'a, M = Sound> {
+    scenario: &'a Scenario,
+    now: Instant,
+    queue: Queue<Coming>,
+    units: Vec<Unit<M>>,
+    backend: Backend<'a>,
+    faults: Faults<'a>,
+    network: Random,
+    code: Random,
+    /// When the server has time for the next request, where its capacity is bounded.
+    busy_until: Instant,
+    server_alarm: Instant,
+    healed: bool,
+    streams_left: usize,
+    idle_since: Instant,
+    steps: u64,
+    check_clones: bool,
+    nondeterminism: Option<(Instant, u32)>,
+    stop: bool,
+    watchers: Vec<&'a mut dyn Watcher>,
+}
+
+impl<'a, M: Mutant> World<'a, M> {
+    /// Sets a run up. The scenario must have passed its own check.
+    #[must_use]
+    pub fn new(scenario: &'a Scenario) -> Self {
+        let mut world = Self {
+            scenario,
+            now: Instant::ZERO,
+            queue: Queue::new(),
+            units: Vec::new(),
+            backend: Backend::new(scenario),
+            faults: Faults::new(&scenario.faults, scenario.seed),
+            network: Random::stream(scenario.seed, 0x2e7),
+            code: Random::stream(scenario.seed, 0xc0de),
+            busy_until: Instant::ZERO,
+            server_alarm: Instant::FAR_FUTURE,
+            healed: false,
+            streams_left: 0,
+            idle_since: Instant::ZERO,
+            steps: 0,
+            check_clones: true,
+            nondeterminism: None,
+            stop: false,
+            watchers: Vec::new(),
+        };
+        world.plan_workers();
+        world.plan_tasks();
+        world.plan_faults();
+        world
+    }
+
+    /// Adds a watcher.
+    pub fn watch(&mut self, watcher: &'a mut dyn Watcher) {
+        self.watchers.push(watcher);
+    }
+
+    /// Whether each step is checked against a clone (S18); on by default.
+    pub fn check_clones(&mut self, check: bool) {
+        self.check_clones = check;
+    }
+
+    /// Runs to the end.
+    pub fn run(mut self) -> Outcome {
+        let end = self.end_at();
+        while let Some((at, coming)) = self.queue.take() {
+            if at > end {
+                break;
+            }
+            self.now = at;
+            self.happen(coming);
+            if self.stop || self.nondeterminism.is_some() || self.is_over() {
+                break;
+            }
+        }
+        Outcome {
+            at: self.now,
+            pending: self.pending(),
+            steps: self.steps,
+            stopped: self.stop,
+            nondeterminism: self.nondeterminism,
+        }
+    }
+
+    /// When the run ends at the latest.
+    fn end_at(&self) -> Instant {
+        let end = self.scenario.end_at.map(|end| end.get());
+        Instant::ZERO
+            .after(end.unwrap_or_else(|| self.scenario.heal_at.get() + Duration::from_secs(3 * 3_600)))
+    }
+
+    /// Everything has ended, and it has been quiet for a while.
+    fn is_over(&mut self) -> bool {
+        if !self.healed || self.streams_left > 0 || self.pending().is_some() {
+            self.idle_since = self.now;
+            return false;
+        }
+        self.idle_since.until(self.now) > QUIET
+    }
+
+    /// What is not finished, as a sentence.
+    fn pending(&self) -> Option<String> {
+        if let Some(what) = self.backend.pending() {
+            return Some(what);
+        }
+        let stored = self.units.iter().position(|unit| !unit.store.is_empty());
+        stored.map(|worker| format!("worker {worker} has results in its store that the server has not taken"))
+    }
+
+    fn happen(&mut self, coming: Coming) {
+        match coming {
+            Coming::Start { worker } => self.start(worker),
+            Coming::Drain { worker, life } => {
+                if self.is_alive(worker, life) {
+                    self.step_and_drain(worker, Input::Control(Control::Drain));
+                }
+            }
+            Coming::Alarm { worker, alarm } => {
+                if self.unit(worker).is_some_and(|unit| unit.alarm == alarm) {
+                    self.step_and_drain(worker, Input::Tick);
+                }
+            }
+            Coming::Arrive { worker, life, call } => self.arrive(worker, life, call),
+            Coming::Answer { worker, life, call, said } => self.answer(worker, life, call, *said),
+            Coming::Timeout { worker, life, call } => self.time_out(worker, life, call),
+            Coming::Finish { worker, life, slot, verdict } => self.finish(worker, life, slot, verdict),
+            Coming::Saved { worker, life, call, slot, kept } => self.saved(worker, life, call, slot, kept),
+            Coming::Resend { worker } => self.resend(worker),
+            Coming::Task { stream } => self.task_arrives(stream),
+            Coming::Server => self.server_wakes(),
+            Coming::FaultBegins { index } => self.fault_begins(index),
+            Coming::FaultEnds { index } => self.fault_ends(index),
+            Coming::Heal => self.heal(),
+        }
+        self.set_server_alarm();
+    }
+
+    // ---------------------------------------------------------------- plans
+
+    fn plan_workers(&mut self) {
+        for (group, workers) in self.scenario.workers.iter().enumerate() {
+            let policy = workers.policy_for(self.scenario.server.auth);
+            for number in 0..workers.count {
+                let worker = u32::try_from(self.units.len()).unwrap_or(u32::MAX);
+                self.units.push(Unit::new(group, policy, workers.capacity(), workers.clock_skew_ppm));
+                let later = workers.stagger.get().saturating_mul(number);
+                self.put(Instant::ZERO.after(workers.start_at.get() + later), Coming::Start { worker });
+                if let Some(drain) = workers.drain_at {
+                    let at = Instant::ZERO.after(drain.get() + later);
+                    self.put(at, Coming::Drain { worker, life: 1 });
+                }
+            }
+        }
+    }
+
+    fn plan_faults(&mut self) {
+        let heal = Instant::ZERO.after(self.scenario.heal_at.get());
+        for (index, fault) in self.scenario.faults.iter().enumerate() {
+            let begins = Instant::ZERO.after(fault.at.get());
+            if begins < heal {
+                self.put(begins, Coming::FaultBegins { index });
+                self.put(begins.after(fault.lasts.get()).min(heal), Coming::FaultEnds { index });
+            }
+        }
+        self.put(heal, Coming::Heal);
+    }
+
+    // ---------------------------------------------------------------- faults
+
+    fn fault_begins(&mut self, index: usize) {
+        let Some(fault) = self.faults.begin(index) else { return };
+        self.note_fault(index, fault.kind, true);
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the other kinds wait for calls to hit")]
+        match fault.kind {
+            FaultKind::RevokeTokens => self.backend.revoke_tokens(),
+            FaultKind::Pause => self.for_each_hit(index, |world, worker| {
+                if let Some(unit) = world.unit_mut(worker) {
+                    unit.paused = true;
+                }
+                world.step_and_drain(worker, Input::Control(Control::Pause));
+            }),
+            FaultKind::ClockJump => self.for_each_hit(index, |world, worker| {
+                if let Some(unit) = world.unit_mut(worker) {
+                    unit.jumped += fault.by.map_or(Duration::ZERO, |by| by.get());
+                }
+                world.step_and_drain(worker, Input::Tick);
+            }),
+            FaultKind::Crash => self.for_each_hit(index, Self::crash),
+            _ => {}
+        }
+    }
+
+    fn fault_ends(&mut self, index: usize) {
+        let Some(fault) = self.faults.end(index) else { return };
+        self.note_fault(index, fault.kind, false);
+        #[expect(clippy::wildcard_enum_match_arm, reason = "the other kinds leave nothing to undo")]
+        match fault.kind {
+            FaultKind::Pause => self.for_each_hit(index, |world, worker| {
+                if let Some(unit) = world.unit_mut(worker) {
+                    unit.paused = false;
+                }
+                world.step_and_drain(worker, Input::Control(Control::Resume));
+            }),
+            FaultKind::Crash => self.for_each_hit(index, |world, worker| {
+                let down = world.unit(worker).is_some_and(|unit| unit.machine.is_none() && !unit.drained);
+                if down {
+                    world.start(worker);
+                }
+            }),
+            _ => {}
+        }
+    }
+
+    fn for_each_hit(&mut self, index: usize, mut then: impl FnMut(&mut Self, u32)) {
+        let only = self.scenario.faults.get(index).and_then(|fault| fault.workers.as_ref());
+        for worker in 0..u32::try_from(self.units.len()).unwrap_or(u32::MAX) {
+            if only.is_none_or(|workers| workers.contains(&worker)) {
+                then(self, worker);
+            }
+        }
+    }
+
+    fn note_fault(&mut self, index: usize, kind: FaultKind, begins: bool) {
+        let index = u32::try_from(index).unwrap_or(u32::MAX);
+        self.emit(&Event::Fault { at: self.now, index, kind, begins });
+    }
+
+    fn heal(&mut self) {
+        for index in self.faults.active().to_vec() {
+            self.fault_ends(index);
+        }
+        self.healed = true;
+        self.emit(&Event::Healed { at: self.now });
+    }
+
+    // ---------------------------------------------------------------- lives
+
+    fn start(&mut self, worker: u32) {
+        let seed = self.scenario.seed ^ (u64::from(worker) << 32);
+        let now = self.now;
+        let Some(unit) = self.unit_mut(worker).filter(|unit| unit.machine.is_none()) else { return };
+        let table = vec![Entry::FREE; usize::from(unit.capacity)].into_boxed_slice();
+        let seed = crate::random::mix(seed ^ u64::from(unit.life));
+        let Ok(machine) = Machine::with_storage(table, unit.policy, seed) else { return };
+        unit.begin_life(now, machine);
+        let paused = unit.paused;
+        self.emit(&Event::Started { at: now, worker });
+        if paused {
+            self.step_and_drain(worker, Input::Control(Control::Pause));
+        } else {
+            self.step_and_drain(worker, Input::Tick);
+        }
+        self.plan_resend(worker);
+    }
+
+    fn crash(&mut self, worker: u32) {
+        let Some(unit) = self.unit_mut(worker).filter(|unit| unit.machine.is_some()) else { return };
+        unit.end_life();
+        self.emit(&Event::Crashed { at: self.now, worker });
+    }
+
+    // ---------------------------------------------------------------- small things
+
+    fn unit(&self, worker: u32) -> Option<&Unit<M>> {
+        self.units.get(worker as usize)
+    }
+
+    fn unit_mut(&mut self, worker: u32) -> Option<&mut Unit<M>> {
+        self.units.get_mut(worker as usize)
+    }
+
+    fn is_alive(&self, worker: u32, life: u32) -> bool {
+        self.unit(worker).is_some_and(|unit| unit.life == life && unit.machine.is_some())
+    }
+
+    fn put(&mut self, at: Instant, coming: Coming) {
+        self.queue.put(at.max(self.now), coming);
+    }
+
+    fn emit(&mut self, event: &Event) {
+        for watcher in &mut self.watchers {
+            if !watcher.on(event) {
+                self.stop = true;
+            }
+        }
+    }
+
+    /// Hands on what the server did since the last time.
+    fn emit_effects(&mut self) {
+        for effect in self.backend.take_effects() {
+            self.emit(&Event::Server { at: self.now, effect });
+        }
+    }
+
+    fn set_server_alarm(&mut self) {
+        let next = self.backend.next_deadline();
+        if let Some(at) = next.filter(|at| *at < self.server_alarm || self.server_alarm <= self.now) {
+            self.server_alarm = at;
+            self.put(at, Coming::Server);
+        }
+    }
+}

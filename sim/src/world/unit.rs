@@ -1,0 +1,164 @@
+//! One worker process: the machine, its clock, the tasks it holds, its token and its store. A driver, and the
+//! smallest of the three: it performs actions by putting events into the world's queue.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use downbeat_core::machine::mutant::Mutant;
+use downbeat_core::machine::{CallId, Entry, Instant, Machine, Policy, SlotId, TaskKey};
+
+use super::call::Flight;
+use crate::event::Report;
+
+/// The machine as the simulator runs it.
+pub(crate) type Box_<M> = Machine<Box<[Entry]>, M>;
+
+/// What the user's code will say.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Verdict {
+    pub(crate) report: Report,
+    pub(crate) callback_after: Duration,
+}
+
+impl Verdict {
+    /// A task that is given back.
+    pub(crate) const GIVE_BACK: Self = Self { report: Report::Yield, callback_after: Duration::from_secs(1) };
+}
+
+/// A task in a slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    pub(crate) slot: SlotId,
+    pub(crate) key: TaskKey,
+    /// `None`: the code runs.
+    pub(crate) verdict: Option<Verdict>,
+}
+
+/// A poll's answer that is being told to the machine, task by task.
+#[derive(Clone, Debug)]
+pub(crate) struct Inbox {
+    pub(crate) call: CallId,
+    pub(crate) tasks: VecDeque<(TaskKey, Duration)>,
+    pub(crate) end: downbeat_core::machine::Reply,
+    /// The slot whose report this answers.
+    pub(crate) slot: Option<SlotId>,
+    /// The give-back that has to be answered first.
+    pub(crate) refusing: Option<CallId>,
+}
+
+/// One worker process.
+#[derive(Debug)]
+pub(crate) struct Unit<M> {
+    pub(crate) group: usize,
+    pub(crate) policy: Policy,
+    pub(crate) capacity: u16,
+    /// `None`: not running.
+    pub(crate) machine: Option<Box_<M>>,
+    /// Which life of the process this is: events of an earlier one are void.
+    pub(crate) life: u32,
+    /// Counts wake-ups: only the latest counts.
+    pub(crate) alarm: u64,
+    pub(crate) born: Instant,
+    pub(crate) skew_ppm: i64,
+    pub(crate) jumped: Duration,
+    pub(crate) token: Option<u64>,
+    pub(crate) paused: bool,
+    pub(crate) held: BTreeMap<u16, Held>,
+    pub(crate) inboxes: Vec<Inbox>,
+    /// Calls in flight, by their numbers; few at a time.
+    pub(crate) flights: Vec<(u64, Flight)>,
+    /// Calls of earlier lives that are still on the wire: life, number, call.
+    pub(crate) ghosts: Vec<(u32, u64, Flight)>,
+    /// Results on disk: they survive the process.
+    pub(crate) store: VecDeque<(TaskKey, Verdict)>,
+    /// Whether the store's resender has a call in flight, and how often it failed in a row.
+    pub(crate) resending: bool,
+    pub(crate) resend_failures: u32,
+    pub(crate) resends: u64,
+    pub(crate) drained: bool,
+}
+
+impl<M: Mutant> Unit<M> {
+    /// A worker that has not started.
+    pub(crate) fn new(group: usize, policy: Policy, capacity: u16, skew_ppm: i64) -> Self {
+        Self {
+            group,
+            policy,
+            capacity,
+            machine: None,
+            life: 0,
+            alarm: 0,
+            born: Instant::ZERO,
+            skew_ppm,
+            jumped: Duration::ZERO,
+            token: None,
+            paused: false,
+            held: BTreeMap::new(),
+            inboxes: Vec::new(),
+            flights: Vec::new(),
+            ghosts: Vec::new(),
+            store: VecDeque::new(),
+            resending: false,
+            resend_failures: 0,
+            resends: 0,
+            drained: false,
+        }
+    }
+
+    /// The process starts, with nothing but its store.
+    pub(crate) fn begin_life(&mut self, at: Instant, machine: Box_<M>) {
+        self.life += 1;
+        self.born = at;
+        self.jumped = Duration::ZERO;
+        self.machine = Some(machine);
+    }
+
+    /// The process ends; what is on the wire stays there.
+    pub(crate) fn end_life(&mut self) {
+        let life = self.life;
+        self.ghosts.extend(self.flights.drain(..).map(|(bits, flight)| (life, bits, flight)));
+        self.machine = None;
+        self.alarm += 1;
+        self.token = None;
+        self.held.clear();
+        self.inboxes.clear();
+        self.resending = false;
+        self.resend_failures = 0;
+    }
+
+    /// The worker's clock at a true time: it starts at zero with the process, and runs fast or slow.
+    pub(crate) fn local(&self, at: Instant) -> Instant {
+        let real = i128::from(at.as_micros().saturating_sub(self.born.as_micros()));
+        let skewed = real + real * i128::from(self.skew_ppm) / 1_000_000;
+        Instant::from_micros(u64::try_from(skewed).unwrap_or(u64::MAX)).after(self.jumped)
+    }
+
+    /// The true time at which the worker's clock shows at least `local`.
+    pub(crate) fn truly(&self, local: Instant) -> Instant {
+        let skewed = i128::from(local.before(self.jumped).as_micros());
+        let scale = 1_000_000 + i128::from(self.skew_ppm);
+        let real = (skewed * 1_000_000 + scale - 1) / scale;
+        let guess = u64::try_from(real).unwrap_or(u64::MAX).saturating_add(self.born.as_micros());
+        let mut at = Instant::from_micros(guess);
+        while self.local(at) < local && at < Instant::FAR_FUTURE {
+            at = at.after(Duration::from_micros(1));
+        }
+        at
+    }
+
+    /// Ends a call that is in flight.
+    pub(crate) fn land(&mut self, call: CallId) -> Option<Flight> {
+        let at = self.flights.iter().position(|(bits, _)| *bits == call.to_bits())?;
+        Some(self.flights.swap_remove(at).1)
+    }
+
+    /// A call in flight.
+    pub(crate) fn flight(&self, call: CallId) -> Option<Flight> {
+        self.flights.iter().find(|(bits, _)| *bits == call.to_bits()).map(|(_, flight)| *flight)
+    }
+
+    /// The task in a slot, unless the slot has another one by now.
+    pub(crate) fn held(&self, slot: SlotId) -> Option<Held> {
+        self.held.get(&slot.index()).copied().filter(|held| held.slot == slot)
+    }
+}
