@@ -1,0 +1,64 @@
+//! What a machine is expected to ask for: each function takes the action apart, or fails the test and says why.
+//!
+//! ```
+//! use downbeat_core::machine::{Input, Instant, Policy, Worker};
+//! use downbeat_mock::actions;
+//!
+//! let mut worker = Worker::<4>::new(Policy::default(), 1).unwrap();
+//! let (call, count, wait) = actions::poll(worker.step(Instant::ZERO, Input::Tick));
+//! assert_eq!((count, wait.is_zero()), (1, true));
+//! # let _ = call;
+//! ```
+
+use std::time::Duration;
+
+use downbeat_core::machine::{Action, CallId, Instant, Loss, SlotId, TaskKey, Why};
+
+macro_rules! expected {
+    ($(
+        #[doc = $doc:literal]
+        $name:ident: $pattern:pat => $value:expr, $type:ty;
+    )*) => {
+        $(
+            #[doc = $doc]
+            ///
+            /// # Panics
+            /// When it is another action.
+            #[track_caller]
+            pub fn $name(action: Action) -> $type {
+                let $pattern = action else {
+                    panic!(concat!("expected `", stringify!($name), "`, got {:?}"), action)
+                };
+                $value
+            }
+        )*
+    };
+}
+
+expected! {
+    /// Expects `Poll`: the call, how many tasks, and how long the server may hold it.
+    poll: Action::Poll { call, count, wait } => (call, count, wait), (CallId, u16, Duration);
+    /// Expects `Run`: where the task is held, and which it is.
+    run: Action::Run { slot, key } => (slot, key), (SlotId, TaskKey);
+    /// Expects `Refuse`: the call, and the task to give back.
+    refuse: Action::Refuse { call, key } => (call, key), (CallId, TaskKey);
+    /// Expects `Ignore`: the task to forget.
+    ignore: Action::Ignore { key } => key, TaskKey;
+    /// Expects `Recall`: whose code is to be stopped.
+    recall: Action::Recall { slot } => slot, SlotId;
+    /// Expects `Refresh`: the call.
+    refresh: Action::Refresh { call } => call, CallId;
+    /// Expects `Extend`: the call, and whose lease.
+    extend: Action::Extend { call, slot } => (call, slot), (CallId, SlotId);
+    /// Expects `Update`: the call, whose outcome, the failures before, and whether it takes the next task.
+    update: Action::Update { call, slot, attempt, take_next } => (call, slot, attempt, take_next),
+        (CallId, SlotId, u16, bool);
+    /// Expects `Spill`: the call, and whose result.
+    spill: Action::Spill { call, slot } => (call, slot), (CallId, SlotId);
+    /// Expects `Discard`: whose outcome, and why.
+    discard: Action::Discard { slot, why } => (slot, why), (SlotId, Loss);
+    /// Expects `Wait`: until when, and for what.
+    wait: Action::Wait { until, why } => (until, why), (Option<Instant>, Why);
+    /// Expects `Stopped`.
+    stopped: Action::Stopped => (), ();
+}
