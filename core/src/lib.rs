@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`machine`] | all decisions: a [`Worker`](machine::Worker) is told what happened and answers what to do next |
 //! | [`wire`] | formats: Conductor's JSON, its request targets, and what its answers mean |
+//! | `record` | under the feature of that name: what the record of a run is made of |
 //! | [`ports`] | what a driver stands on: a transport of bytes, an executor of the user's code |
 //!
 //! A *driver* performs the machine's actions: `downbeat` with threads, `downbeat-sim` under virtual time, firmware
@@ -20,4 +21,6 @@
 
 pub mod machine;
 pub mod ports;
+#[cfg(feature = "record")]
+pub mod record;
 pub mod wire;

@@ -8,6 +8,7 @@ use super::time::Instant;
 /// Something the driver must now do, once.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
 #[must_use = "an action is given once; if it is not performed, its slot or call waits for ever"]
 pub enum Action {
     /// Run the user's code for the task just leased; answer with `Finished`.
@@ -66,6 +67,7 @@ pub enum Action {
         /// How many: 1 up to the places that are free.
         count: u16,
         /// How long the server may hold the poll; at most 5 s (R-POLL-2).
+        #[cfg_attr(feature = "record", serde(with = "crate::record::span"))]
         wait: Duration,
     },
     /// Hand this slot's result to durable storage; answer with `Replied` once it is safe there. `Ok` frees the slot.
@@ -96,6 +98,7 @@ pub enum Action {
 /// What a wait is for: the obligation that comes first, or what is in the way.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
 pub enum Why {
     /// The queue was empty; the poll gate opens then.
     Empty,
@@ -126,6 +129,7 @@ pub enum Why {
 /// Why an outcome was given up.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
 pub enum Loss {
     /// The server will never accept it (S16). A driver with a store files a result under its dead letters.
     Rejected,

@@ -29,6 +29,7 @@ pub(crate) struct Auth {
 /// Who gets the token.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
 enum Owner {
     /// The server wants none.
     Nobody,

@@ -14,8 +14,10 @@ use super::time::micros;
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Backoff {
     /// The delay after the first failure; above zero.
+    #[cfg_attr(feature = "record", serde(with = "crate::record::span"))]
     pub base: Duration,
     /// The longest delay; at least `base`.
+    #[cfg_attr(feature = "record", serde(with = "crate::record::span"))]
     pub cap: Duration,
     /// The largest part, in percent, by which a delay is shortened; 0 to 50.
     pub jitter: u8,

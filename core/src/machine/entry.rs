@@ -20,7 +20,9 @@ pub struct Entry {
     pub(crate) key: TaskKey,
     pub(crate) generation: u16,
     pub(crate) phase: Phase,
+    #[cfg_attr(feature = "record", serde(default = "Report::none", skip_serializing_if = "Report::is_none"))]
     pub(crate) report: Report,
+    #[cfg_attr(feature = "record", serde(default = "Lease::none", skip_serializing_if = "Lease::is_none"))]
     pub(crate) lease: Lease,
     pub(crate) links: Links,
 }
@@ -28,6 +30,7 @@ pub struct Entry {
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
 pub enum Phase {
     /// No task.
     Free,
@@ -69,6 +72,7 @@ pub(crate) struct Report {
 /// What is in flight for an outcome.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
 pub(crate) enum InFlight {
     Nothing,
     Update,
@@ -94,6 +98,7 @@ pub(crate) struct Lease {
 /// Whether an extension is in flight. It may outlive its task.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
 pub(crate) enum Extension {
     None,
     /// For the task that is here.
@@ -193,4 +198,30 @@ impl Lease {
         token: 0,
         in_flight: Extension::None,
     };
+}
+
+/// A record leaves out the parts of an entry that say nothing.
+#[cfg(feature = "record")]
+mod nothing {
+    use super::{Lease, Report};
+
+    impl Report {
+        pub(super) fn none() -> Self {
+            Self::NONE
+        }
+
+        pub(super) fn is_none(&self) -> bool {
+            *self == Self::NONE
+        }
+    }
+
+    impl Lease {
+        pub(super) fn none() -> Self {
+            Self::NONE
+        }
+
+        pub(super) fn is_none(&self) -> bool {
+            *self == Self::NONE
+        }
+    }
 }

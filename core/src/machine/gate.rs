@@ -28,6 +28,7 @@ pub(crate) struct Gate {
 /// What kind of poll is due.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
 pub(crate) enum Kind {
     /// For all free places, answered at once.
     Short,

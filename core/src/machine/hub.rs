@@ -30,8 +30,10 @@ pub struct HubPolicy {
     /// Delays between tries to reach an unreachable server. Default 250 ms to 5 s.
     pub failing: Backoff,
     /// How long a token is good for where the server does not say. Default 45 min.
+    #[cfg_attr(feature = "record", serde(with = "crate::record::span"))]
     pub token_life: Duration,
     /// The longest `Retry-After` of a refresh that is obeyed. Default 5 min.
+    #[cfg_attr(feature = "record", serde(with = "crate::record::span"))]
     pub retry_after_max: Duration,
 }
 
@@ -64,6 +66,7 @@ pub struct Member<S, M = Sound> {
 /// Queues of members, served in this order. A member may be in several: being stepped for nothing is harmless.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
 enum Queue {
     /// Has an obligation that waits for a lane.
     Urgent = 0,
@@ -93,6 +96,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Member<S, M> {
 /// What a hub is told. As [`Input`], with the worker it is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
 pub enum HubInput {
     /// Time passed, or the driver asks for the next action.
     Tick,
@@ -117,6 +121,7 @@ pub enum HubInput {
 /// What a hub asks for. As [`Action`], with the worker it is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
 #[must_use = "an action is given once; if it is not performed, its slot or call waits for ever"]
 pub enum HubAction {
     /// Something for one worker; never `Wait`, `Stopped` or `Refresh`.
@@ -169,6 +174,7 @@ pub struct Hub<H, S, M = Sound> {
     earliest: Instant,
     /// What the workers were told of the token.
     told: TokenNews,
+    #[cfg_attr(feature = "record", serde(skip))]
     members_of: PhantomData<(S, M)>,
 }
 

@@ -1,11 +1,14 @@
 //! Handles: what ties an answer to its question and a result to its task.
 
+use core::fmt;
+
 /// An entry of the table. The generation makes a stale handle harmless.
 ///
 /// `index` is below the capacity of the table and may index the driver's own payload array; the next task in the
 /// same place has another generation (16 bits, wraps).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(into = "(u16, u16)", from = "(u16, u16)"))]
 pub struct SlotId {
     index: u16,
     generation: u16,
@@ -105,7 +108,6 @@ impl CallId {
 /// assert_ne!(TaskKey::from_id("task-1"), TaskKey::from_id("task-2"));
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct TaskKey(u64, u64);
 
 impl TaskKey {
@@ -131,8 +133,30 @@ impl TaskKey {
         Self::from_u128(uuid(id.as_bytes()).unwrap_or_else(|| fnv1a(id.as_bytes())))
     }
 
+    /// Reads a key as `Display` writes it: a UUID, in any case. `None`: it is not one; see [`TaskKey::from_id`].
+    ///
+    /// ```
+    /// use downbeat_core::machine::TaskKey;
+    /// let key = TaskKey::from_u128(0x2a);
+    /// assert_eq!(TaskKey::from_uuid("00000000-0000-0000-0000-00000000002A"), Some(key));
+    /// assert_eq!(TaskKey::from_uuid("task-1"), None);
+    /// ```
+    #[must_use]
+    pub fn from_uuid(id: &str) -> Option<Self> {
+        uuid(id.as_bytes()).map(Self::from_u128)
+    }
+
     pub(crate) const fn low(self) -> u64 {
         self.0 ^ self.1
+    }
+}
+
+/// As a UUID is written: 8-4-4-4-12 hexadecimal digits.
+impl fmt::Display for TaskKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (high, low) = (self.0, self.1);
+        write!(f, "{:08x}-{:04x}-{:04x}", high >> 32, high >> 16 & 0xffff, high & 0xffff)?;
+        write!(f, "-{:04x}-{:012x}", low >> 48, low & 0xffff_ffff_ffff)
     }
 }
 

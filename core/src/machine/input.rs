@@ -7,6 +7,7 @@ use super::ids::{CallId, SlotId, TaskKey};
 /// Something that happened. Plain data, so that a run can be recorded and replayed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
 pub enum Input {
     /// Time passed, or the driver asks for the next action.
     Tick,
@@ -46,12 +47,17 @@ pub struct TaskMeta {
     /// Which task it is.
     pub key: TaskKey,
     /// How long the server waits for a sign of life (`responseTimeoutSeconds`); `None` or zero: no lease to keep.
+    #[cfg_attr(
+        feature = "record",
+        serde(with = "crate::record::maybe_span", default, skip_serializing_if = "Option::is_none")
+    )]
     pub response_timeout: Option<Duration>,
 }
 
 /// What a finished task wants the server to know.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
 pub enum Outcome {
     /// The task is over (completed, failed, failed terminally); repeating this report is harmless (R-UPDATE-2).
     Final,
@@ -59,6 +65,7 @@ pub enum Outcome {
     /// late is *not* harmless (R-UPDATE-3, S4).
     Yield {
         /// How long the server keeps the task from being delivered again.
+        #[cfg_attr(feature = "record", serde(with = "crate::record::span"))]
         callback_after: Duration,
     },
 }
@@ -69,12 +76,17 @@ pub type Reply = Result<Answer, CallError>;
 /// A call that the server (or the store) accepted.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
 pub enum Answer {
     /// Accepted. For a poll: all its tasks were told by [`Input::Leased`] before.
     Done,
     /// `Refresh` brought a token.
     Token {
         /// How long it is good for; `None`: the policy's `token_life`.
+        #[cfg_attr(
+            feature = "record",
+            serde(with = "crate::record::maybe_span", default, skip_serializing_if = "Option::is_none")
+        )]
         valid_for: Option<Duration>,
     },
     /// `Refresh` found that this server wants no token (`/token` answers 404): none is asked for again.
@@ -88,6 +100,10 @@ pub struct CallError {
     /// What kind of failure.
     pub fault: Fault,
     /// How long the server asked to be left alone, counted from the answer; bounded by `retry_after_max`.
+    #[cfg_attr(
+        feature = "record",
+        serde(with = "crate::record::maybe_span", default, skip_serializing_if = "Option::is_none")
+    )]
     pub retry_after: Option<Duration>,
 }
 
@@ -102,6 +118,7 @@ impl CallError {
 /// Kinds of failure. Each is a question the machine has to answer differently.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
 pub enum Fault {
     /// The request never left, so it had no effect (connection refused, name not found).
     NotSent,
@@ -122,6 +139,7 @@ pub enum Fault {
 /// What a hub tells its workers of the token they share.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
 pub enum TokenNews {
     /// There is a token (or none is needed), of this generation.
     Fresh {
@@ -135,6 +153,7 @@ pub enum TokenNews {
 /// A decision from outside.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
 pub enum Control {
     /// Ask for no new task until `Resume`; go on with all else.
     Pause,

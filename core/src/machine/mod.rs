@@ -52,6 +52,8 @@ pub use ids::{CallId, SlotId, TaskKey};
 pub use input::{Answer, CallError, Control, Fault, Input, Outcome, Reply, TaskMeta, TokenNews};
 pub use policy::{LONG_POLL_MAX, Policy, PolicyError, Rules};
 pub use snapshot::{HeldTask, Snapshot};
+#[cfg(feature = "record")]
+pub(crate) use time::micros;
 pub use time::{Clock, Instant};
 pub use worker::{Machine, Mode, Worker};
 

@@ -60,6 +60,7 @@ pub trait Mutant: sealed::Sealed + Clone + PartialEq + core::fmt::Debug {
 /// The machine as it should be.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
 pub enum Sound {}
 
 impl sealed::Sealed for Sound {}

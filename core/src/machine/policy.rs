@@ -22,12 +22,15 @@ pub struct Policy {
     /// Calls in flight at once; at least 1. With 1, a long poll never outlives the next obligation. Default 4.
     pub max_calls: u16,
     /// The longest delay between two polls of an empty queue; more than zero. Default 100 ms.
+    #[cfg_attr(feature = "record", serde(with = "crate::record::span"))]
     pub poll_interval: Duration,
     /// How long the server may hold a poll once the queue has been empty for a while; 0 (no long polls) to 5 s.
     /// Default 1 s.
+    #[cfg_attr(feature = "record", serde(with = "crate::record::span"))]
     pub long_poll: Duration,
     /// How long the driver waits for a call at the most, beyond `wait` for a poll; more than zero. It decides
     /// whether a yield may be repeated (S4). Default 10 s.
+    #[cfg_attr(feature = "record", serde(with = "crate::record::span"))]
     pub call_timeout: Duration,
     /// Delays after failed polls, and between tries to reach an unreachable server. Default 250 ms to 5 s.
     pub failing: Backoff,
@@ -36,8 +39,10 @@ pub struct Policy {
     /// Delays of polls to an empty queue are shortened by up to this many percent; 0 to 50. Default 0.
     pub empty_jitter: u8,
     /// Delays before the 1st, 2nd, 3rd, 4th report of an outcome; the last repeats. Default 0, 10, 20, 30 s.
+    #[cfg_attr(feature = "record", serde(with = "crate::record::spans"))]
     pub update: [Duration; 4],
     /// The longest `Retry-After` that is obeyed; a longer one counts as this. Default 5 min.
+    #[cfg_attr(feature = "record", serde(with = "crate::record::span"))]
     pub retry_after_max: Duration,
     /// Report with `update-v2` where a place is free and the poll gate is open. Default true.
     pub take_next: bool,
@@ -48,16 +53,23 @@ pub struct Policy {
     /// The server wants a token. Default false.
     pub authenticated: bool,
     /// How long a token is good for where the server does not say; it is renewed at 80 %. Default 45 min.
+    #[cfg_attr(feature = "record", serde(with = "crate::record::span"))]
     pub token_life: Duration,
     /// How long a drain waits for running tasks before they are recalled; `None`: for ever. Default 25 s.
+    #[cfg_attr(
+        feature = "record",
+        serde(with = "crate::record::maybe_span", default, skip_serializing_if = "Option::is_none")
+    )]
     pub drain_timeout: Option<Duration>,
     /// How long after the recall the worker aborts by itself. Default 4 s.
+    #[cfg_attr(feature = "record", serde(with = "crate::record::span"))]
     pub recall_timeout: Duration,
 }
 
 /// Which rules govern polling and giving up.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
 pub enum Rules {
     /// Downbeat's: docs/invariants.md holds.
     Downbeat,

@@ -59,12 +59,14 @@ pub struct Machine<S, M = Sound> {
     pub(crate) gate: Gate,
     pub(crate) auth: Auth,
     pub(crate) link: Link,
+    #[cfg_attr(feature = "record", serde(skip))]
     mutant: PhantomData<M>,
 }
 
 /// How far the worker is towards its end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
 pub enum Mode {
     /// Polls, runs, reports.
     Open,
