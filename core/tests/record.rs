@@ -1,5 +1,6 @@
 //! The feature `record`: a machine or a hub that is written and read again goes on as if nothing had happened.
 #![cfg(feature = "record")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use core::time::Duration;
 
@@ -36,12 +37,13 @@ fn perform(action: Action, dice: u64, inputs: &mut Vec<Input>) {
         Action::Poll { call, .. } => {
             inputs.push(reply(call, Answer::Done));
             let key = TaskKey::from_u128(u128::from(dice) << 64 | 7);
-            let response_timeout = (dice % 3 > 0).then_some(Duration::from_secs(dice % 60));
+            let response_timeout = (!dice.is_multiple_of(3)).then_some(Duration::from_secs(dice % 60));
             inputs.push(Input::Leased { call, task: TaskMeta { key, response_timeout } });
         }
         Action::Run { slot, .. } | Action::Recall { slot } => {
             let callback_after = Duration::from_secs(dice % 100);
-            let outcome = if dice % 5 == 0 { Outcome::Yield { callback_after } } else { Outcome::Final };
+            let outcome =
+                if dice.is_multiple_of(5) { Outcome::Yield { callback_after } } else { Outcome::Final };
             inputs.push(Input::Finished { slot, outcome });
         }
         Action::Refresh { call } => inputs.push(reply(call, Answer::Token { valid_for: None })),

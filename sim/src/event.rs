@@ -5,6 +5,8 @@
 
 use downbeat_core::machine::{Action, CallId, Input, Instant, SlotId, TaskKey};
 
+use serde::{Deserialize, Serialize};
+
 use crate::scenario::FaultKind;
 
 /// Something that happened in a run, in order.
@@ -71,8 +73,25 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// When it happened, in true time.
+    #[must_use]
+    pub const fn at(&self) -> Instant {
+        match self {
+            Self::Step { at, .. }
+            | Self::Started { at, .. }
+            | Self::Crashed { at, .. }
+            | Self::Stored { at, .. }
+            | Self::Server { at, .. }
+            | Self::Fault { at, .. }
+            | Self::Healed { at } => *at,
+        }
+    }
+}
+
 /// What the server did. Task keys tell deliveries of one task apart from those of its retries: a retry has a new id.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// A task was put into the queue: a new one, or the retry of another.
     Scheduled {
@@ -81,6 +100,7 @@ pub enum Effect {
         /// The number of its stream in the scenario.
         stream: u32,
         /// The task that this one retries.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_of: Option<TaskKey>,
     },
     /// A task was handed to a worker.
@@ -92,6 +112,7 @@ pub enum Effect {
         /// By which of its calls.
         call: CallId,
         /// How long the lease is.
+        #[serde(with = "micros")]
         lease: core::time::Duration,
     },
     /// A lease was extended; `known`: the task was in progress.
@@ -117,6 +138,7 @@ pub enum Effect {
         /// From whom.
         worker: u32,
         /// By which call; `None`: by the store's resender.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         call: Option<CallId>,
         /// What it said.
         report: Report,
@@ -136,7 +158,8 @@ pub enum Effect {
 }
 
 /// What a report said.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Report {
     /// `COMPLETED`.
     Completed,
@@ -155,4 +178,19 @@ pub struct Place {
     pub worker: u32,
     /// Its slot.
     pub slot: SlotId,
+}
+
+/// A length of time in a record: whole microseconds.
+mod micros {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_micros)
+    }
 }

@@ -304,11 +304,10 @@ impl<'a, M: Mutant> World<'a, M> {
     // ---------------------------------------------------------------- lives
 
     fn start(&mut self, worker: u32) {
-        let seed = self.scenario.seed ^ (u64::from(worker) << 32);
-        let now = self.now;
+        let (now, seed) = (self.now, self.scenario.seed);
         let Some(unit) = self.unit_mut(worker).filter(|unit| unit.machine.is_none()) else { return };
         let table = vec![Entry::FREE; usize::from(unit.capacity)].into_boxed_slice();
-        let seed = crate::random::mix(seed ^ u64::from(unit.life));
+        let seed = machine_seed(seed, worker, unit.life);
         let Ok(machine) = Machine::with_storage(table, unit.policy, seed) else { return };
         unit.begin_life(now, machine);
         let paused = unit.paused;
@@ -367,4 +366,10 @@ impl<'a, M: Mutant> World<'a, M> {
             self.put(at, Coming::Server);
         }
     }
+}
+
+/// The seed of a worker's machine in its life with this number, the first being 0: a record can make it anew.
+#[must_use]
+pub fn machine_seed(scenario_seed: u64, worker: u32, life: u32) -> u64 {
+    crate::random::mix(scenario_seed ^ (u64::from(worker) << 32) ^ u64::from(life))
 }
