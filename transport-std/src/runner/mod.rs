@@ -1,0 +1,201 @@
+//! The runner: builder, start, and what can be said to it from other threads.
+
+mod handle;
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+use crate::config::{Environment, Setting};
+use crate::error::Error;
+use crate::event::Event;
+use crate::worker::Worker;
+
+pub use handle::{Handle, Running, Summary, WorkerState};
+
+/// Runs workers against one Conductor server: a builder, then [`Runner::run`] or [`Runner::start`].
+///
+/// One token, one pool of connections and one budget of calls are shared by all workers.
+#[derive(Debug)]
+pub struct Runner {
+    pub(crate) url: Option<String>,
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) workers: Vec<Worker>,
+    pub(crate) worker_id: Option<String>,
+    pub(crate) drain_timeout: Option<Duration>,
+    pub(crate) max_calls: u16,
+    pub(crate) store: Option<PathBuf>,
+    pub(crate) events: Option<SyncSender<Event>>,
+    pub(crate) signals: bool,
+    environment: Environment,
+}
+
+/// Key and secret. `Debug` shows neither.
+#[derive(Clone)]
+pub(crate) struct Credentials {
+    pub(crate) key: String,
+    pub(crate) secret: String,
+}
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials(…)")
+    }
+}
+
+impl Runner {
+    /// Starts a description of a runner for the API at `url`, which ends in `/api` for Conductor's own server.
+    ///
+    /// The environment is not looked at; see [`Runner::from_env`].
+    pub fn builder(url: impl Into<String>) -> Self {
+        Self {
+            url: Some(url.into()),
+            credentials: None,
+            workers: Vec::new(),
+            worker_id: None,
+            drain_timeout: Some(Duration::from_secs(25)),
+            max_calls: 16,
+            store: None,
+            events: None,
+            signals: true,
+            environment: Environment::default(),
+        }
+    }
+
+    /// Starts a description from the environment, with the variables of Conductor's SDKs.
+    ///
+    /// - `CONDUCTOR_SERVER_URL`, and `CONDUCTOR_AUTH_KEY` with `CONDUCTOR_AUTH_SECRET`.
+    /// - `CONDUCTOR_WORKER_<TASK>_<PROPERTY>`, `CONDUCTOR_WORKER_ALL_<PROPERTY>` and `CONDUCTOR_WORKER_<PROPERTY>`,
+    ///   the first that is set, override what the code says of each worker; so do `conductor.worker.<task>.<property>`
+    ///   and `conductor.worker.all.<property>`. Properties: `SLOTS` (also `THREAD_COUNT`, `CONCURRENCY`,
+    ///   `BATCH_SIZE`), `DOMAIN`, `WORKER_ID`, `POLL_INTERVAL` (milliseconds; also `POLL_INTERVAL_MILLIS`,
+    ///   `POLLING_INTERVAL`), `PAUSED`. In `<TASK>` whatever is no letter or digit is `_`.
+    ///
+    /// # Errors
+    /// No server is named, or only one of key and secret.
+    pub fn from_env() -> Result<Self, Error> {
+        Self::from_environment(Environment::of_process())
+    }
+
+    /// As [`Runner::from_env`], from variables that the caller gives.
+    ///
+    /// # Errors
+    /// No server is named, or only one of key and secret.
+    ///
+    /// ```
+    /// let variables = [("CONDUCTOR_SERVER_URL".to_owned(), "http://localhost:8080/api".to_owned())];
+    /// assert!(downbeat::Runner::from_variables(variables).is_ok());
+    /// assert!(downbeat::Runner::from_variables([]).is_err());
+    /// ```
+    pub fn from_variables(variables: impl IntoIterator<Item = (String, String)>) -> Result<Self, Error> {
+        Self::from_environment(Environment::new(variables))
+    }
+
+    fn from_environment(environment: Environment) -> Result<Self, Error> {
+        const KEY: &str = "CONDUCTOR_AUTH_KEY";
+        const SECRET: &str = "CONDUCTOR_AUTH_SECRET";
+        let url = environment.get("CONDUCTOR_SERVER_URL").ok_or(Error::NoServer)?;
+        let mut runner = Self::builder(url);
+        runner = match (environment.get(KEY), environment.get(SECRET)) {
+            (Some(key), Some(secret)) => runner.auth(key, secret),
+            (None, None) => runner,
+            (Some(_), None) => return Err(Error::HalfCredentials { present: KEY, missing: SECRET }),
+            (None, Some(_)) => return Err(Error::HalfCredentials { present: SECRET, missing: KEY }),
+        };
+        runner.environment = environment;
+        Ok(runner)
+    }
+
+    /// Replaces the server's address.
+    #[must_use]
+    pub fn server(mut self, url: impl Into<String>) -> Self {
+        self.url = Some(url.into());
+        self
+    }
+
+    /// Authenticates with a key and its secret: one token for all workers, renewed in time.
+    #[must_use]
+    pub fn auth(mut self, key: impl Into<String>, secret: impl Into<String>) -> Self {
+        self.credentials = Some(Credentials { key: key.into(), secret: secret.into() });
+        self
+    }
+
+    /// Adds a worker; 1 to 65,534.
+    #[must_use]
+    pub fn worker(mut self, worker: Worker) -> Self {
+        self.workers.push(worker);
+        self
+    }
+
+    /// The name under which all workers poll that have none of their own. Default: host name and process id.
+    #[must_use]
+    pub fn worker_id(mut self, worker_id: impl Into<String>) -> Self {
+        self.worker_id = Some(worker_id.into()).filter(|id| !id.is_empty());
+        self
+    }
+
+    /// How long a drain waits for running tasks before it gives them back; `None`: for ever. Default 25 s.
+    #[must_use]
+    pub fn drain_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.drain_timeout = timeout.into();
+        self
+    }
+
+    /// Keeps results that the server does not take in this directory (it is made), and sends them again from there,
+    /// also after a restart. A directory is one runner's at a time. Default: results stay in memory.
+    #[must_use]
+    pub fn store(mut self, directory: impl AsRef<Path>) -> Self {
+        self.store = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Calls to the server in flight at once, over all workers: at least 2. Default 16.
+    #[must_use]
+    pub const fn max_calls(mut self, calls: u16) -> Self {
+        self.max_calls = calls;
+        self
+    }
+
+    /// Delivers events through a channel that holds `capacity` of them. A full channel, and one whose receiver is
+    /// gone, drops the event and counts it in [`Summary::events_dropped`].
+    pub fn events(&mut self, capacity: usize) -> Receiver<Event> {
+        let (sender, receiver) = sync_channel(capacity);
+        self.events = Some(sender);
+        receiver
+    }
+
+    /// Whether the first `SIGTERM` or `SIGINT` drains and the second aborts. Default true; a program that handles
+    /// signals itself turns it off and calls [`Handle::drain`].
+    #[must_use]
+    pub const fn signals(mut self, handled: bool) -> Self {
+        self.signals = handled;
+        self
+    }
+
+    /// What the environment changes about the workers so far, and which variable won.
+    ///
+    /// # Errors
+    /// A variable's value is not allowed.
+    pub fn settings(&mut self) -> Result<Vec<Setting>, Error> {
+        let mut settings = Vec::new();
+        for worker in &mut self.workers {
+            self.environment.apply(worker, &mut settings)?;
+        }
+        Ok(settings)
+    }
+
+    /// Variables for workers that mean nothing to the workers so far: likely mistakes.
+    #[must_use]
+    pub fn unknown_variables(&self) -> Vec<String> {
+        let tasks: Vec<String> = self.workers.iter().map(|worker| worker.task.clone()).collect();
+        self.environment.unknown(&tasks).map(str::to_owned).collect()
+    }
+
+    /// Runs until drained: by a signal (unless turned off) or for ever.
+    ///
+    /// # Errors
+    /// The description is wrong, or the system refuses a thread or the store; nothing has been polled then.
+    pub fn run(self) -> Result<Summary, Error> {
+        Ok(self.start()?.join())
+    }
+}
