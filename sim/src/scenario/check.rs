@@ -162,10 +162,15 @@ impl Found {
                 )
             });
         }
-        let wants = matches!(fault.kind, FaultKind::Slow | FaultKind::ClockJump);
+        let wants = matches!(
+            fault.kind,
+            FaultKind::Slow | FaultKind::ClockJump | FaultKind::ClockBack | FaultKind::FinishTwice
+        );
         self.unless(wants == fault.by.is_some(), format!("{key}.by"), || {
             let verb = if wants { "is needed" } else { "has no meaning" };
-            format!("{verb} with this kind of fault (it goes with slow and clock_jump)")
+            format!(
+                "{verb} with this kind of fault (it goes with slow, clock_jump, clock_back and finish_twice)"
+            )
         });
         let may_ask = matches!(fault.kind, FaultKind::Throttle | FaultKind::Error503);
         self.unless(fault.retry_after.is_none() || may_ask, format!("{key}.retry_after"), || {

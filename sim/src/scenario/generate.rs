@@ -45,7 +45,7 @@ impl Profile {
 }
 
 /// Every kind of fault that the swarm draws from.
-const KINDS: [FaultKind; 19] = [
+const KINDS: [FaultKind; 24] = [
     FaultKind::Down,
     FaultKind::LostRequest,
     FaultKind::LostAnswer,
@@ -56,6 +56,11 @@ const KINDS: [FaultKind; 19] = [
     FaultKind::Unauthorized,
     FaultKind::TokenDown,
     FaultKind::RevokeTokens,
+    FaultKind::Partition,
+    FaultKind::Reject,
+    FaultKind::ClockBack,
+    FaultKind::FinishTwice,
+    FaultKind::Abort,
     FaultKind::Slow,
     FaultKind::OverDeliver,
     FaultKind::Duplicate,
@@ -232,11 +237,17 @@ fn fault(random: &mut Random, kind: FaultKind, heal: u64, workers: u64) -> Fault
             .filter(|_| is_about_calls(kind)),
         retry_after: (matches!(kind, FaultKind::Throttle | FaultKind::Error503) && random.percent(60))
             .then(|| secs(random.between(1, 40))),
-        by: if kind == FaultKind::Slow {
-            Some(millis(random.between(10, 8_000)))
-        } else {
-            (kind == FaultKind::ClockJump).then(|| millis(random.between(100, 4_000_000)))
-        },
+        by: by(random, kind),
+    }
+}
+
+fn by(random: &mut Random, kind: FaultKind) -> Option<Span> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other kinds have no length")]
+    match kind {
+        FaultKind::Slow => Some(millis(random.between(10, 8_000))),
+        FaultKind::ClockJump => Some(millis(random.between(100, 4_000_000))),
+        FaultKind::ClockBack | FaultKind::FinishTwice => Some(millis(random.between(1, 20_000))),
+        _ => None,
     }
 }
 
@@ -252,6 +263,8 @@ pub(crate) fn is_about_calls(kind: FaultKind) -> bool {
             | FaultKind::Throttle
             | FaultKind::Unauthorized
             | FaultKind::Slow
+            | FaultKind::Partition
+            | FaultKind::Reject
             | FaultKind::LateAnswer
     )
 }

@@ -337,6 +337,10 @@ pub enum FaultKind {
     TokenDown,
     /// All tokens issued so far stop being good, once, when the fault begins.
     RevokeTokens,
+    /// Nothing passes between these workers and the server, either way, and nobody is told.
+    Partition,
+    /// The server answers 400: it will never take this request.
+    Reject,
     /// Messages take longer by `by`, each way.
     Slow,
     /// A poll brings more tasks than asked for.
@@ -349,6 +353,12 @@ pub enum FaultKind {
     LateAnswer,
     /// The workers' clocks jump forward by `by`, once.
     ClockJump,
+    /// Some inputs come with a clock that shows `by` less than it should.
+    ClockBack,
+    /// The driver tells of the end of a task a second time, `by` later.
+    FinishTwice,
+    /// Aborted by an operator when the fault begins; the processes start anew when it ends.
+    Abort,
     /// Paused by an operator: `Pause` when it begins, `Resume` when it ends.
     Pause,
     /// The processes die without a drain when the fault begins, and start anew when it ends.

@@ -126,6 +126,11 @@ impl<'a> Backend<'a> {
         self.server.lease_of(key).unwrap_or_default()
     }
 
+    /// Whether tasks have not ended.
+    pub(crate) fn is_open(&self) -> bool {
+        self.server.open_tasks() > 0
+    }
+
     pub(crate) fn pending(&self) -> Option<String> {
         let open = self.server.open_tasks();
         if open == 0 {

@@ -20,12 +20,18 @@ impl<M: Mutant> World<'_, M> {
     // ---------------------------------------------------------------- to the server
 
     /// A call is under way; the faults at this end decide whether it comes far.
-    pub(super) fn travel(&mut self, worker: u32, life: u32, call: CallId, ask: &Ask) {
+    pub(super) fn travel(&mut self, worker: u32, life: u32, call: CallId, flight: &Flight) {
+        let (ask, deadline) = (&flight.ask, flight.deadline);
         if self.faults.hits(FaultKind::Down, worker, ask).is_some() {
             self.answer_after(RESET, worker, life, call, Said::fault(Fault::NotSent));
-        } else if self.faults.hits(FaultKind::LostRequest, worker, ask).is_none() {
-            let latency = self.latency(worker, ask);
-            self.put(self.now.after(latency), Coming::Arrive { worker, life, call });
+        } else if self.faults.hits(FaultKind::Partition, worker, ask).is_some()
+            || self.faults.hits(FaultKind::LostRequest, worker, ask).is_some()
+        {
+            self.put(deadline, Coming::Timeout { worker, life, call, lost: true });
+        } else {
+            let at = self.now.after(self.latency(worker, ask));
+            self.plan_timeout(at, deadline, worker, life, call);
+            self.put(at, Coming::Arrive { worker, life, call });
         }
     }
 
@@ -35,8 +41,18 @@ impl<M: Mutant> World<'_, M> {
     }
 
     fn answer_after(&mut self, later: Duration, worker: u32, life: u32, call: CallId, said: Said) {
-        let said = Box::new(said);
-        self.put(self.now.after(later), Coming::Answer { worker, life, call, said });
+        let at = self.now.after(later);
+        if let Some(flight) = self.flight(worker, life, call) {
+            self.plan_timeout(at, flight.deadline, worker, life, call);
+        }
+        self.put(at, Coming::Answer { worker, life, call, said });
+    }
+
+    /// What comes at or after the deadline comes too late for the worker. Most calls need no timeout in the queue.
+    fn plan_timeout(&mut self, comes: Instant, deadline: Instant, worker: u32, life: u32, call: CallId) {
+        if comes >= deadline && deadline >= self.now {
+            self.put(deadline, Coming::Timeout { worker, life, call, lost: false });
+        }
     }
 
     /// A call reaches the server.
@@ -52,12 +68,20 @@ impl<M: Mutant> World<'_, M> {
             return;
         }
         if let Some(rate) = self.scenario.server.capacity_per_second.filter(|rate| *rate > 0) {
-            if self.busy_until > self.now {
-                self.put(self.busy_until, Coming::Arrive { worker, life, call });
+            let turn = self.busy_until.max(self.now);
+            self.busy_until = turn.after(Duration::from_secs(1) / rate);
+            if turn > self.now {
+                self.plan_timeout(turn, flight.deadline, worker, life, call);
+                self.put(turn, Coming::Serve { worker, life, call });
                 return;
             }
-            self.busy_until = self.now.after(Duration::from_secs(1) / rate);
         }
+        self.serve(worker, life, call);
+    }
+
+    /// The server has time for a call.
+    pub(super) fn serve(&mut self, worker: u32, life: u32, call: CallId) {
+        let Some(flight) = self.flight(worker, life, call) else { return };
         let polls = matches!(flight.ask, Ask::Poll { .. });
         let surplus = polls && self.faults.hits(FaultKind::OverDeliver, worker, &flight.ask).is_some();
         let extra = if surplus { SURPLUS } else { 0 };
@@ -78,6 +102,7 @@ impl<M: Mutant> World<'_, M> {
         }
         for (kind, fault) in [
             (FaultKind::Unauthorized, Fault::Unauthorized),
+            (FaultKind::Reject, Fault::Rejected),
             (FaultKind::Throttle, Fault::Throttled),
             (FaultKind::Error503, Fault::Server),
             (FaultKind::Error500, Fault::Server),
@@ -93,7 +118,6 @@ impl<M: Mutant> World<'_, M> {
 
     /// The server has something to say on its own: parked polls end, leases lapse, retries come.
     pub(super) fn server_wakes(&mut self) {
-        self.server_alarm = Instant::FAR_FUTURE;
         let answers = self.backend.advance(self.now);
         self.emit_effects();
         for (ticket, ask, said) in answers {
@@ -109,7 +133,11 @@ impl<M: Mutant> World<'_, M> {
         if matches!(ask, Ask::Poll { .. }) && self.faults.hits(FaultKind::Duplicate, worker, &ask).is_some() {
             self.add_duplicate(worker, &mut said);
         }
-        if self.faults.hits(FaultKind::LostAnswer, worker, &ask).is_some() {
+        if self.faults.hits(FaultKind::LostAnswer, worker, &ask).is_some()
+            || self.faults.hits(FaultKind::Partition, worker, &ask).is_some()
+        {
+            let deadline = self.flight(worker, life, call).map_or(self.now, |flight| flight.deadline);
+            self.put(deadline, Coming::Timeout { worker, life, call, lost: true });
             return;
         }
         let latency = self.latency(worker, &ask);
@@ -144,11 +172,20 @@ impl<M: Mutant> World<'_, M> {
 
     // ---------------------------------------------------------------- at the worker
 
-    pub(super) fn time_out(&mut self, worker: u32, life: u32, call: CallId) {
-        let waiting = self.unit(worker).is_some_and(|unit| unit.life == life && unit.flight(call).is_some());
-        if waiting {
+    /// The worker gives a call up. Unless it is `lost` it goes on: it may still have its effect.
+    pub(super) fn time_out(&mut self, worker: u32, life: u32, call: CallId, lost: bool) {
+        let Some(unit) = self.unit_mut(worker) else { return };
+        let waiting = unit.flight(call).filter(|_| unit.life == life);
+        if let Some(flight) = waiting {
+            unit.ghosts.push((life, call.to_bits(), flight));
             self.answer(worker, life, call, Said::fault(Fault::Unknown));
         }
+        if lost {
+            self.forget_ghost(worker, life, call);
+        }
+    }
+
+    fn forget_ghost(&mut self, worker: u32, life: u32, call: CallId) {
         if let Some(unit) = self.unit_mut(worker) {
             unit.ghosts.retain(|(of, bits, _)| !(*of == life && *bits == call.to_bits()));
         }
@@ -156,6 +193,7 @@ impl<M: Mutant> World<'_, M> {
 
     pub(super) fn answer(&mut self, worker: u32, life: u32, call: CallId, said: Said) {
         if !self.is_alive(worker, life) {
+            self.forget_ghost(worker, life, call);
             return;
         }
         let Some(unit) = self.unit_mut(worker) else { return };
@@ -174,11 +212,11 @@ impl<M: Mutant> World<'_, M> {
             Some(Ask::Poll { .. } | Ask::Report { .. } | Ask::Extend { .. } | Ask::Token) => {
                 self.read(worker, call, slot, said);
             }
-            // The worker gave this call up; what comes now is stale, but a task in it is leased.
+            // The worker gave this call up. A driver would drop what comes now; this one tells the machine, which
+            // must not care (S17).
             None => {
-                if let Said::Tasks(_) = said {
-                    self.read(worker, call, slot, said);
-                }
+                self.forget_ghost(worker, life, call);
+                self.read(worker, call, slot, said);
             }
         }
     }
@@ -243,8 +281,11 @@ impl<M: Mutant> World<'_, M> {
             Said::Tasks(_) | Said::Done | Said::Token(_) | Said::NoAuth => true,
         };
         if done {
+            let before = unit.store.len();
             unit.store.retain(|(stored, _)| *stored != key);
             unit.resend_failures = 0;
+            let sent = before - unit.store.len();
+            self.stored = self.stored.saturating_sub(sent);
         } else {
             unit.resend_failures = unit.resend_failures.saturating_add(1);
             // The next one is tried first: one result that is never taken must not block the others.
@@ -287,7 +328,6 @@ impl<M: Mutant> World<'_, M> {
         self.streams_left -= 1;
         self.backend.schedule(self.now, stream);
         self.emit_effects();
-        self.server_wakes();
         let Some(tasks) = self.scenario.tasks.get(stream) else { return };
         let (gap, until) = match &tasks.arrive {
             Arrival::Steady { every, until, .. } => (every.get(), *until),

@@ -68,6 +68,23 @@ impl<'a> Faults<'a> {
             .map_or(Duration::ZERO, |by| by.get())
     }
 
+    /// How far back a worker's clock is at a step.
+    pub(crate) fn clock_back(&mut self, worker: u32) -> Duration {
+        self.by(FaultKind::ClockBack, worker).unwrap_or_default()
+    }
+
+    /// How long after the first time the end of a task is told again.
+    pub(crate) fn finish_again(&mut self, worker: u32) -> Option<Duration> {
+        self.by(FaultKind::FinishTwice, worker)
+    }
+
+    fn by(&mut self, kind: FaultKind, worker: u32) -> Option<Duration> {
+        if self.active.is_empty() {
+            return None;
+        }
+        self.hits(kind, worker, &Ask::Token).and_then(|fault| fault.by).map(|by| by.get())
+    }
+
     /// Whether a worker's store takes nothing.
     pub(crate) fn store_is_full(&mut self, worker: u32) -> bool {
         self.hits(FaultKind::StoreFull, worker, &Ask::Token).is_some()

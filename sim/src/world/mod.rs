@@ -39,6 +39,8 @@ pub struct Outcome {
     pub steps: u64,
     /// A watcher stopped it.
     pub stopped: bool,
+    /// It was ended because more happened than can in a sound run; `pending` says what it was about.
+    pub endless: bool,
     /// A step of a clone gave another action or state, at this time, for this worker.
     pub nondeterminism: Option<(Instant, u32)>,
 }
@@ -48,11 +50,13 @@ pub struct Outcome {
 enum Coming {
     Start { worker: u32 },
     Drain { worker: u32, life: u32 },
-    Alarm { worker: u32, alarm: u64 },
+    Alarm { worker: u32 },
     Arrive { worker: u32, life: u32, call: CallId },
-    Answer { worker: u32, life: u32, call: CallId, said: Box<Said> },
-    Timeout { worker: u32, life: u32, call: CallId },
+    Serve { worker: u32, life: u32, call: CallId },
+    Answer { worker: u32, life: u32, call: CallId, said: Said },
+    Timeout { worker: u32, life: u32, call: CallId, lost: bool },
     Finish { worker: u32, life: u32, slot: SlotId, verdict: Verdict },
+    FinishAgain { worker: u32, life: u32, slot: SlotId },
     Saved { worker: u32, life: u32, call: CallId, slot: SlotId, kept: bool },
     Resend { worker: u32 },
     Task { stream: usize },
@@ -64,6 +68,10 @@ enum Coming {
 
 /// After this much quiet beyond the last obligation, a run is over.
 const QUIET: Duration = Duration::from_secs(20);
+/// Without an `end_at`, a run ends this long after `heal_at` at the latest.
+const LONGEST_TAIL: Duration = Duration::from_secs(3 * 3_600);
+/// Events that a sound run may have: these, and so many for each worker and second.
+const EVENTS: (u64, u64) = (1_000_000, 400);
 
 /// A run of a scenario, with machines of a given kind: sound, or a mutant that an oracle has to catch.
 pub struct World<'a, M = Sound> {
@@ -80,6 +88,8 @@ pub struct World<'a, M = Sound> {
     server_alarm: Instant,
     healed: bool,
     streams_left: usize,
+    /// Results in the stores of all workers.
+    stored: usize,
     idle_since: Instant,
     steps: u64,
     check_clones: bool,
@@ -105,6 +115,7 @@ impl<'a, M: Mutant> World<'a, M> {
             server_alarm: Instant::FAR_FUTURE,
             healed: false,
             streams_left: 0,
+            stored: 0,
             idle_since: Instant::ZERO,
             steps: 0,
             check_clones: true,
@@ -131,21 +142,25 @@ impl<'a, M: Mutant> World<'a, M> {
     /// Runs to the end.
     pub fn run(mut self) -> Outcome {
         let end = self.end_at();
+        let mut events = self.events_max(end);
         while let Some((at, coming)) = self.queue.take() {
             if at > end {
+                self.now = end;
                 break;
             }
             self.now = at;
             self.happen(coming);
-            if self.stop || self.nondeterminism.is_some() || self.is_over() {
+            events = events.saturating_sub(1);
+            if self.stop || self.nondeterminism.is_some() || events == 0 || self.is_over() {
                 break;
             }
         }
         Outcome {
             at: self.now,
-            pending: self.pending(),
+            pending: self.pending(events == 0),
             steps: self.steps,
             stopped: self.stop,
+            endless: events == 0,
             nondeterminism: self.nondeterminism,
         }
     }
@@ -153,26 +168,39 @@ impl<'a, M: Mutant> World<'a, M> {
     /// When the run ends at the latest.
     fn end_at(&self) -> Instant {
         let end = self.scenario.end_at.map(|end| end.get());
-        Instant::ZERO
-            .after(end.unwrap_or_else(|| self.scenario.heal_at.get() + Duration::from_secs(3 * 3_600)))
+        Instant::ZERO.after(end.unwrap_or_else(|| self.scenario.heal_at.get() + LONGEST_TAIL))
+    }
+
+    /// How many events a sound run has at the most.
+    fn events_max(&self, end: Instant) -> u64 {
+        let (base, rate) = EVENTS;
+        let workers = u64::try_from(self.units.len()).unwrap_or(u64::MAX);
+        let seconds = end.as_micros() / 1_000_000 + 1;
+        base.saturating_add(rate.saturating_mul(workers).saturating_mul(seconds))
     }
 
     /// Everything has ended, and it has been quiet for a while.
     fn is_over(&mut self) -> bool {
-        if !self.healed || self.streams_left > 0 || self.pending().is_some() {
+        if !self.healed || self.streams_left > 0 || self.backend.is_open() || self.stored > 0 {
             self.idle_since = self.now;
             return false;
         }
-        self.idle_since.until(self.now) > QUIET
+        self.scenario.end_at.is_none() && self.idle_since.until(self.now) > QUIET
     }
 
     /// What is not finished, as a sentence.
-    fn pending(&self) -> Option<String> {
-        if let Some(what) = self.backend.pending() {
-            return Some(what);
+    fn pending(&self, endless: bool) -> Option<String> {
+        let what = self.backend.pending().or_else(|| {
+            let stored = self.units.iter().position(|unit| !unit.store.is_empty());
+            stored.map(|worker| {
+                format!("worker {worker} has results in its store that the server has not taken")
+            })
+        });
+        if endless {
+            let rest = what.unwrap_or_else(|| "no task is open".to_owned());
+            return Some(format!("more events than a sound run has; {rest}"));
         }
-        let stored = self.units.iter().position(|unit| !unit.store.is_empty());
-        stored.map(|worker| format!("worker {worker} has results in its store that the server has not taken"))
+        what
     }
 
     fn happen(&mut self, coming: Coming) {
@@ -180,22 +208,23 @@ impl<'a, M: Mutant> World<'a, M> {
             Coming::Start { worker } => self.start(worker),
             Coming::Drain { worker, life } => {
                 if self.is_alive(worker, life) {
+                    if let Some(unit) = self.unit_mut(worker) {
+                        unit.draining = true;
+                    }
                     self.step_and_drain(worker, Input::Control(Control::Drain));
                 }
             }
-            Coming::Alarm { worker, alarm } => {
-                if self.unit(worker).is_some_and(|unit| unit.alarm == alarm) {
-                    self.step_and_drain(worker, Input::Tick);
-                }
-            }
+            Coming::Alarm { worker } => self.alarm(worker),
             Coming::Arrive { worker, life, call } => self.arrive(worker, life, call),
-            Coming::Answer { worker, life, call, said } => self.answer(worker, life, call, *said),
-            Coming::Timeout { worker, life, call } => self.time_out(worker, life, call),
+            Coming::Serve { worker, life, call } => self.serve(worker, life, call),
+            Coming::Answer { worker, life, call, said } => self.answer(worker, life, call, said),
+            Coming::Timeout { worker, life, call, lost } => self.time_out(worker, life, call, lost),
             Coming::Finish { worker, life, slot, verdict } => self.finish(worker, life, slot, verdict),
+            Coming::FinishAgain { worker, life, slot } => self.finish_again(worker, life, slot),
             Coming::Saved { worker, life, call, slot, kept } => self.saved(worker, life, call, slot, kept),
             Coming::Resend { worker } => self.resend(worker),
             Coming::Task { stream } => self.task_arrives(stream),
-            Coming::Server => self.server_wakes(),
+            Coming::Server => self.server_alarm_rings(),
             Coming::FaultBegins { index } => self.fault_begins(index),
             Coming::FaultEnds { index } => self.fault_ends(index),
             Coming::Heal => self.heal(),
@@ -254,6 +283,9 @@ impl<'a, M: Mutant> World<'a, M> {
                 world.step_and_drain(worker, Input::Tick);
             }),
             FaultKind::Crash => self.for_each_hit(index, Self::crash),
+            FaultKind::Abort => self.for_each_hit(index, |world, worker| {
+                world.step_and_drain(worker, Input::Control(Control::Abort));
+            }),
             _ => {}
         }
     }
@@ -269,7 +301,7 @@ impl<'a, M: Mutant> World<'a, M> {
                 }
                 world.step_and_drain(worker, Input::Control(Control::Resume));
             }),
-            FaultKind::Crash => self.for_each_hit(index, |world, worker| {
+            FaultKind::Crash | FaultKind::Abort => self.for_each_hit(index, |world, worker| {
                 let down = world.unit(worker).is_some_and(|unit| unit.machine.is_none() && !unit.drained);
                 if down {
                     world.start(worker);
@@ -360,10 +392,37 @@ impl<'a, M: Mutant> World<'a, M> {
     }
 
     fn set_server_alarm(&mut self) {
-        let next = self.backend.next_deadline();
-        if let Some(at) = next.filter(|at| *at < self.server_alarm || self.server_alarm <= self.now) {
+        let next = self.backend.next_deadline().map(|at| at.max(self.now));
+        if let Some(at) = next.filter(|at| *at < self.server_alarm) {
             self.server_alarm = at;
-            self.put(at, Coming::Server);
+            self.queue.put(at, Coming::Server);
+        }
+    }
+
+    /// Alarms that an earlier one has overtaken are void.
+    fn server_alarm_rings(&mut self) {
+        if self.server_alarm == self.now {
+            self.server_alarm = Instant::FAR_FUTURE;
+            self.server_wakes();
+        }
+    }
+
+    /// A worker's latest wish to be woken counts; alarms that an earlier one has overtaken are void.
+    fn alarm(&mut self, worker: u32) {
+        let now = self.now;
+        let Some(unit) = self.unit_mut(worker).filter(|unit| unit.alarm == now) else { return };
+        unit.alarm = Instant::FAR_FUTURE;
+        match unit.wake {
+            Some(at) if at <= now => self.step_and_drain(worker, Input::Tick),
+            Some(at) => self.set_alarm(worker, at),
+            None => {}
+        }
+    }
+
+    fn set_alarm(&mut self, worker: u32, at: Instant) {
+        if let Some(unit) = self.unit_mut(worker).filter(|unit| at < unit.alarm) {
+            unit.alarm = at;
+            self.queue.put(at, Coming::Alarm { worker });
         }
     }
 }

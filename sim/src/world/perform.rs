@@ -19,8 +19,9 @@ impl<M: Mutant> World<'_, M> {
     /// One step. The clone must agree with the machine in action and state (S18).
     pub(super) fn step(&mut self, worker: u32, input: Input) -> Option<Action> {
         let (now, check) = (self.now, self.check_clones);
+        let back = if input == Input::Tick { Duration::ZERO } else { self.faults.clock_back(worker) };
         let unit = self.unit_mut(worker)?;
-        let local = unit.local(now);
+        let local = unit.local(now).before(back);
         let machine = unit.machine.as_mut()?;
         let twin = check.then(|| machine.clone());
         let action = machine.step(local, input);
@@ -41,12 +42,12 @@ impl<M: Mutant> World<'_, M> {
             match action {
                 None => return,
                 Some(Action::Wait { until, .. }) => {
+                    let now = self.now;
                     let Some(unit) = self.unit_mut(worker) else { return };
-                    unit.alarm += 1;
-                    let (alarm, at) = (unit.alarm, until.map(|local| unit.truly(local)));
+                    let at = until.map(|local| unit.truly(local).max(now.after(Duration::from_micros(1))));
+                    unit.wake = at;
                     if let Some(at) = at {
-                        let at = at.max(self.now.after(Duration::from_micros(1)));
-                        self.put(at, Coming::Alarm { worker, alarm });
+                        self.set_alarm(worker, at);
                     }
                     return;
                 }
@@ -65,7 +66,7 @@ impl<M: Mutant> World<'_, M> {
         let restart = self.unit(worker).and_then(|unit| self.scenario.workers.get(unit.group)?.restart_after);
         let Some(unit) = self.unit_mut(worker) else { return };
         unit.end_life();
-        unit.drained = restart.is_none();
+        unit.drained = unit.draining && restart.is_none();
         if let Some(later) = restart {
             self.put(self.now.after(later.get()), Coming::Start { worker });
         }
@@ -117,7 +118,7 @@ impl<M: Mutant> World<'_, M> {
     /// A reply that comes without the server: the next event of this time.
     fn later_reply(&mut self, worker: u32, call: CallId, fault: Fault) {
         let Some(life) = self.unit(worker).map(|unit| unit.life) else { return };
-        let said = Box::new(super::call::Said::fault(fault));
+        let said = super::call::Said::fault(fault);
         self.put(self.now.after(REFUSED), Coming::Answer { worker, life, call, said });
     }
 
@@ -130,8 +131,7 @@ impl<M: Mutant> World<'_, M> {
         let flight = Flight { ask, deadline, token: unit.token, slot };
         unit.flights.push((call.to_bits(), flight));
         let life = unit.life;
-        self.put(deadline, Coming::Timeout { worker, life, call });
-        self.travel(worker, life, call, &ask);
+        self.travel(worker, life, call, &flight);
     }
 
     pub(super) fn run_code(&mut self, worker: u32, slot: SlotId, key: downbeat_core::machine::TaskKey) {
@@ -153,11 +153,21 @@ impl<M: Mutant> World<'_, M> {
             return;
         }
         held.verdict = Some(verdict);
+        if let Some(later) = self.faults.finish_again(worker) {
+            self.put(self.now.after(later), Coming::FinishAgain { worker, life, slot });
+        }
         let outcome = match verdict.report {
             Report::Yield => Outcome::Yield { callback_after: verdict.callback_after },
             Report::Completed | Report::Failed | Report::Terminal => Outcome::Final,
         };
         self.step_and_drain(worker, Input::Finished { slot, outcome });
+    }
+
+    /// A mistaken driver tells of an end twice; the machine must not care (S17).
+    pub(super) fn finish_again(&mut self, worker: u32, life: u32, slot: SlotId) {
+        if self.is_alive(worker, life) {
+            self.step_and_drain(worker, Input::Finished { slot, outcome: Outcome::Final });
+        }
     }
 
     pub(super) fn forget(&mut self, worker: u32, slot: SlotId) {
@@ -184,6 +194,7 @@ impl<M: Mutant> World<'_, M> {
             Some((key, verdict)) => {
                 if let Some(unit) = self.unit_mut(worker) {
                     unit.store.push_back((key, verdict));
+                    self.stored += 1;
                 }
                 self.emit(&Event::Stored { at: self.now, worker, key });
                 self.forget(worker, slot);

@@ -56,8 +56,10 @@ pub(crate) struct Unit<M> {
     pub(crate) machine: Option<Box_<M>>,
     /// Which life of the process this is: events of an earlier one are void.
     pub(crate) life: u32,
-    /// Counts wake-ups: only the latest counts.
-    pub(crate) alarm: u64,
+    /// When the earliest alarm in the queue rings; `FAR_FUTURE`: there is none.
+    pub(crate) alarm: Instant,
+    /// When the machine wants its next tick.
+    pub(crate) wake: Option<Instant>,
     pub(crate) born: Instant,
     pub(crate) skew_ppm: i64,
     pub(crate) jumped: Duration,
@@ -75,6 +77,9 @@ pub(crate) struct Unit<M> {
     pub(crate) resending: bool,
     pub(crate) resend_failures: u32,
     pub(crate) resends: u64,
+    /// Told to drain, in any life.
+    pub(crate) draining: bool,
+    /// Drained, and not to start again.
     pub(crate) drained: bool,
 }
 
@@ -87,7 +92,8 @@ impl<M: Mutant> Unit<M> {
             capacity,
             machine: None,
             life: 0,
-            alarm: 0,
+            alarm: Instant::FAR_FUTURE,
+            wake: None,
             born: Instant::ZERO,
             skew_ppm,
             jumped: Duration::ZERO,
@@ -101,6 +107,7 @@ impl<M: Mutant> Unit<M> {
             resending: false,
             resend_failures: 0,
             resends: 0,
+            draining: false,
             drained: false,
         }
     }
@@ -118,7 +125,7 @@ impl<M: Mutant> Unit<M> {
         let life = self.life;
         self.ghosts.extend(self.flights.drain(..).map(|(bits, flight)| (life, bits, flight)));
         self.machine = None;
-        self.alarm += 1;
+        self.wake = None;
         self.token = None;
         self.held.clear();
         self.inboxes.clear();
