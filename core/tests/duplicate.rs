@@ -29,3 +29,13 @@ fn a_task_that_has_ended_here_may_come_again() {
     let _ = bench.ok(update);
     bench.run(poll, 1, None);
 }
+
+#[test]
+fn a_poll_that_brought_what_is_here_already_counts_as_empty() {
+    let mut bench = Bench::<4>::new(Policy { concurrency: 3, ..exact() });
+    let (call, ..) = bench.polls();
+    bench.run(call, 1, None);
+    let Action::Poll { call, .. } = bench.ok(call) else { panic!("the queue is asked again at once") };
+    assert_eq!(bench.lease(call, 1, None), Action::Ignore { key: key(1) });
+    assert!(matches!(bench.ok(call), Action::Wait { until: Some(at), .. } if at.as_millis() == 2));
+}

@@ -24,7 +24,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
             return Action::Refuse { call: CallId::new(Lane::Refuse, call.serial()), key: task.key };
         };
         if self.is_held_for_good(task.key) {
-            self.count_brought(bringer);
+            // It brought nothing: a server that delivers what is here already must not be asked again at once.
             return Action::Ignore { key: task.key };
         }
         if M::DRAIN_DROPS_LATE_TASK && matches!(self.mode, Mode::Draining { .. }) {
