@@ -1,2 +1,5 @@
-//! To be written.
+//! The binary `downbeat`: makes any executable a Conductor worker.
+
+mod clock;
+mod exec;
 fn main() {}

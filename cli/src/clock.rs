@@ -1,0 +1,14 @@
+//! The one place of the binary that reads the clock.
+
+use std::time::{Duration, Instant};
+
+/// The time since the process began to count.
+#[expect(clippy::disallowed_methods, reason = "running commands and showing progress are drivers' work")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// What is left until `until`; zero once it has passed.
+pub(crate) fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(now())
+}
