@@ -1,6 +1,7 @@
 //! The configuration file: every mistake in it is told, with its line.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,17 +40,19 @@ pub(crate) struct Runner {
 }
 
 /// One `[[worker]]`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Worker {
     /// Where its table begins.
     pub(crate) source: Source,
     pub(crate) task: Option<Sourced<String>>,
-    pub(crate) command: Option<Sourced<Vec<String>>>,
+    pub(crate) command: Option<Sourced<Vec<OsString>>>,
     pub(crate) slots: Option<Sourced<u16>>,
     pub(crate) domain: Option<Sourced<String>>,
     pub(crate) timeout: Option<Sourced<Duration>>,
     pub(crate) grace: Option<Sourced<Duration>>,
     pub(crate) paused: Option<Sourced<bool>>,
+    pub(crate) poll_interval: Option<Sourced<Duration>>,
+    pub(crate) worker_id: Option<Sourced<String>>,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) cwd: Option<Sourced<PathBuf>>,
 }
@@ -58,7 +61,7 @@ const TABLES: &[&str] = &["server", "runner", "worker"];
 const SERVER: &[&str] = &["url", "auth_key", "auth_key_env", "auth_secret_env", "auth_secret_file"];
 const RUNNER: &[&str] = &["drain_timeout", "store", "worker_id", "max_calls"];
 const WORKER: &[&str] =
-    &["task", "command", "slots", "domain", "timeout", "grace", "paused", "env", "cwd"];
+    &["task", "command", "slots", "domain", "timeout", "grace", "paused", "poll_interval", "worker_id", "env", "cwd"];
 
 /// Reads a whole file; `name` is how messages call it.
 pub(crate) fn parse(name: &str, text: &str) -> (File, Vec<Problem>) {
@@ -81,6 +84,10 @@ pub(crate) fn parse(name: &str, text: &str) -> (File, Vec<Problem>) {
         }
         file.workers = reader.workers(root);
     }
+    reader.problems.sort_by_key(|problem| match problem.source {
+        Source::File { line, .. } => line,
+        Source::Flag(_) | Source::Env(_) | Source::Default => 0,
+    });
     (file, reader.problems)
 }
 
@@ -144,12 +151,14 @@ impl Reader<'_> {
             timeout: self.take(table, path, "timeout", value::time_limit),
             grace: self.take(table, path, "grace", value::duration),
             paused: self.flag(table, path, "paused"),
+            poll_interval: self.take(table, path, "poll_interval", value::time_limit),
+            worker_id: self.take(table, path, "worker_id", value::text),
             env: self.env(table, path),
             cwd: self.take(table, path, "cwd", value::path),
         }
     }
 
-    fn command(&mut self, table: &Table<'_>, path: &str) -> Option<Sourced<Vec<String>>> {
+    fn command(&mut self, table: &Table<'_>, path: &str) -> Option<Sourced<Vec<OsString>>> {
         const ALLOWED: &str = r#"must be a list of texts: ["python3", "resize.py"]"#;
         let found = table.get("command")?;
         let words = found.get_ref().as_array().map(strings);
@@ -267,10 +276,9 @@ impl Reader<'_> {
     }
 }
 
-fn strings(list: &DeArray<'_>) -> Option<Vec<String>> {
-    let text = |item: &Value<'_>| {
-        item.get_ref().as_str().filter(|text| !text.contains('\0')).map(str::to_owned)
-    };
+fn strings(list: &DeArray<'_>) -> Option<Vec<OsString>> {
+    let text =
+        |item: &Value<'_>| item.get_ref().as_str().filter(|text| !text.contains('\0')).map(OsString::from);
     list.iter().map(text).collect()
 }
 

@@ -10,7 +10,7 @@ pub(crate) struct Sourced<T> {
 }
 
 /// What set a value, the strongest first.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) enum Source {
     /// An option of the command line.
     Flag(&'static str),
@@ -19,6 +19,7 @@ pub(crate) enum Source {
     /// A line of the configuration file, counted from 1.
     File { name: String, line: usize },
     /// Nobody.
+    #[default]
     Default,
 }
 

@@ -1,0 +1,238 @@
+use super::*;
+
+fn with_file(text: &str, flags: Flags, env: &Env) -> Result<Settings, Vec<String>> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("downbeat.toml");
+    std::fs::write(&path, text).unwrap();
+    let prefix = format!("{}/", dir.path().display());
+    let flags = Flags { config: Some(path), ..flags };
+    let tell = |problem: &Problem| problem.to_string().replace(&prefix, "");
+    resolve(flags, env).map_err(|problems| problems.iter().map(tell).collect())
+}
+
+fn problems(text: &str) -> Vec<String> {
+    with_file(text, Flags::default(), &Env::default()).unwrap_err()
+}
+
+const WHOLE: &str = r#"
+[server]
+url = "https://conductor.example/api/"
+auth_key = "key"
+auth_secret_env = "SECRET"
+
+[runner]
+drain_timeout = "10s"
+store = "results"
+worker_id = "me"
+max_calls = 8
+
+[[worker]]
+task = "resize"
+command = ["sh", "-c", "cat"]
+slots = 4
+domain = "eu"
+timeout = "5m"
+grace = "2s"
+paused = true
+poll_interval = "250ms"
+worker_id = "resizer"
+env = { LANG = "C" }
+cwd = "/"
+
+[[worker]]
+task = "mail"
+command = ["true"]
+"#;
+
+#[test]
+fn a_whole_file_is_read() {
+    let env = Env::of([("SECRET", "s3cret")]);
+    let settings = with_file(WHOLE, Flags::default(), &env).unwrap();
+    assert_eq!(settings.url.value, "https://conductor.example/api");
+    assert_eq!(settings.auth.as_ref().unwrap().secret.value.0, "s3cret");
+    assert_eq!(settings.drain_timeout.as_ref().unwrap().value, Duration::from_secs(10));
+    assert_eq!(settings.max_calls.as_ref().unwrap().value, 8);
+    let [resize, mail] = settings.workers.as_slice() else { panic!("{settings:?}") };
+    assert_eq!((resize.slots.value, mail.slots.value), (4, 1));
+    assert_eq!(resize.command.args, ["-c", "cat"]);
+    assert_eq!(resize.command.timeout, Some(Duration::from_secs(300)));
+    assert_eq!(resize.command.grace, Duration::from_secs(2));
+    assert_eq!(resize.command.cwd, Some(PathBuf::from("/")));
+    assert_eq!(mail.command.program, "true");
+}
+
+#[test]
+fn no_secret_is_shown() {
+    let env = Env::of([("SECRET", "s3cret"), ("CONDUCTOR_AUTH_KEY", "k3y")]);
+    let settings = with_file(WHOLE, Flags::default(), &env).unwrap();
+    for text in [format!("{settings:?}"), settings.explain()] {
+        assert!(!text.contains("s3cret") && !text.contains("k3y"), "{text}");
+    }
+    assert!(settings.explain().contains("(set)"), "{}", settings.explain());
+}
+
+#[test]
+fn options_come_before_the_environment_before_the_file() {
+    let env = Env::of([
+        ("SECRET", "s"),
+        ("CONDUCTOR_SERVER_URL", "http://of.env/api"),
+        ("CONDUCTOR_WORKER_RESIZE_THREAD_COUNT", "7"),
+        ("CONDUCTOR_WORKER_ALL_THREAD_COUNT", "9"),
+        ("conductor.worker.resize.domain", "us"),
+    ]);
+    let settings = with_file(WHOLE, Flags::default(), &env).unwrap();
+    assert_eq!(settings.url.value, "http://of.env/api");
+    let [resize, mail] = settings.workers.as_slice() else { panic!("{settings:?}") };
+    assert_eq!((resize.slots.value, mail.slots.value), (7, 9));
+    assert_eq!(resize.domain.as_ref().unwrap().value, "us");
+    let explained = settings.explain();
+    assert!(explained.contains("environment CONDUCTOR_WORKER_RESIZE_THREAD_COUNT"), "{explained}");
+    let flags = Flags {
+        server: Some("http://of.flag/api".to_owned()),
+        drain_timeout: Some(Duration::from_secs(1)),
+        ..Flags::default()
+    };
+    let settings = with_file(WHOLE, flags, &env).unwrap();
+    assert_eq!(settings.url.value, "http://of.flag/api");
+    assert_eq!(settings.drain_timeout.unwrap().value, Duration::from_secs(1));
+}
+
+#[test]
+fn a_worker_of_the_command_line_has_its_options_first() {
+    let worker = FlagWorker {
+        task: "greet".to_owned(),
+        command: vec!["cat".into()],
+        slots: Some(3),
+        ..FlagWorker::default()
+    };
+    let flags =
+        Flags { server: Some("http://localhost/api".to_owned()), worker: Some(worker), ..Flags::default() };
+    let env = Env::of([("CONDUCTOR_WORKER_GREET_THREAD_COUNT", "7"), ("CONDUCTOR_WORKER_ALL_DOMAIN", "d")]);
+    let settings = resolve(flags, &env).unwrap();
+    assert_eq!(settings.workers[0].slots.value, 3);
+    assert_eq!(settings.workers[0].domain.as_ref().unwrap().value, "d");
+}
+
+#[test]
+fn every_problem_of_a_file_is_told_with_its_line() {
+    let text = r#"
+[servr]
+url = "http://localhost/api"
+
+[server]
+ur = "http://localhost/api"
+url = "localhost:8080"
+auth_secret = "x"
+
+[runner]
+drain_timeout = 25
+max_calls = 1
+
+[[worker]]
+task = ""
+command = "python3 resize.py"
+slots = 0
+slot = 3
+timeout = "soon"
+paused = "no"
+env = { A = 1 }
+zzz = 1
+"#;
+    assert_eq!(
+        problems(text),
+        [
+            "downbeat.toml:2: servr: is not known; did you mean `server`?",
+            "downbeat.toml:6: server.ur: is not known; did you mean `url`?",
+            "downbeat.toml:7: server.url: must be the address of the server's API, like http://localhost:8080/api",
+            "downbeat.toml:8: server.auth_secret: a secret does not belong into a file that is passed around: name \
+             its variable (auth_secret_env) or its own file (auth_secret_file)",
+            "downbeat.toml:11: runner.drain_timeout: must be a whole number with its unit: 500ms, 30s, 5m or 1h, in \
+             quotes",
+            "downbeat.toml:12: runner.max_calls: must be a whole number from 2 to 1000",
+            "downbeat.toml:15: worker[0].task: must be a text that is not empty",
+            r#"downbeat.toml:16: worker[0].command: must be a list of texts: ["python3", "resize.py"]"#,
+            "downbeat.toml:17: worker[0].slots: must be a whole number from 1 to 1000",
+            "downbeat.toml:18: worker[0].slot: is not known; did you mean `slots`?",
+            "downbeat.toml:19: worker[0].timeout: must be a whole number with its unit: 500ms, 30s, 5m or 1h",
+            "downbeat.toml:20: worker[0].paused: must be true or false",
+            "downbeat.toml:21: worker[0].env.A: must be a text, and its name without `=`",
+            "downbeat.toml:22: worker[0].zzz: is not known; allowed are task, command, slots, domain, timeout, grace, \
+             paused, poll_interval, worker_id, env, cwd",
+        ]
+    );
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    let none = problems("[server]\nurl = \"http://localhost/api\"\n");
+    assert!(none[0].starts_with("there is no worker"), "{none:?}");
+    let no_server = problems("[[worker]]\ntask = \"a\"\ncommand = [\"cat\"]\n");
+    assert!(no_server[0].starts_with("no server is named"), "{no_server:?}");
+    let empty = problems("\n[[worker]]\n");
+    assert_eq!(empty[0], "downbeat.toml:2: this worker has no `task`: task = \"resize\"");
+    assert!(empty[1].contains("this worker has no `command`"), "{empty:?}");
+}
+
+#[test]
+fn shapes_that_are_easily_mistaken_are_explained() {
+    assert!(problems("[worker]\ntask = \"a\"\n")[0].contains("write `[[worker]]`"));
+    assert!(problems("[[server]]\nurl = \"a\"\n")[0].contains("write `[server]`"));
+    let twice = "[server]\nurl=\"http://h/api\"\n[[worker]]\ntask=\"a\"\ncommand=[\"cat\"]\n";
+    let twice = format!("{twice}[[worker]]\ntask=\"a\"\ncommand=[\"cat\"]\n");
+    assert_eq!(
+        problems(&twice),
+        ["downbeat.toml:7: task: `a` is served already (downbeat.toml:4); raise its `slots`, or give one a `domain`"]
+    );
+}
+
+#[test]
+fn a_syntax_error_has_its_line_and_a_missing_file_its_name() {
+    let syntax = problems("[server]\nurl = \n");
+    assert!(syntax[0].starts_with("downbeat.toml:2: "), "{syntax:?}");
+    let nowhere = Flags { config: Some("/no/such.toml".into()), ..Flags::default() };
+    let told = resolve(nowhere, &Env::default()).unwrap_err();
+    assert!(told[0].to_string().starts_with("/no/such.toml cannot be read"), "{told:?}");
+    let directory = Flags { config: Some("/".into()), ..Flags::default() };
+    assert!(resolve(directory, &Env::default()).unwrap_err()[0].to_string().contains("is a directory"));
+}
+
+#[test]
+fn a_missing_command_is_told_before_anything_runs() {
+    let text = "[server]\nurl=\"http://h/api\"\n[[worker]]\ntask=\"a\"\ncommand=[\"no-such-program\"]\n";
+    assert_eq!(
+        problems(text),
+        ["downbeat.toml:5: command of `a`: there is no program `no-such-program` in PATH"]
+    );
+}
+
+#[test]
+fn half_of_the_credentials_are_refused() {
+    let text = "[server]\nurl=\"http://h/api\"\n[[worker]]\ntask=\"a\"\ncommand=[\"cat\"]\n";
+    let env = Env::of([("CONDUCTOR_AUTH_KEY", "k3y")]);
+    let told = with_file(text, Flags::default(), &env).unwrap_err();
+    assert!(told[0].contains("CONDUCTOR_AUTH_SECRET") && !told[0].contains("k3y"), "{told:?}");
+    let unset = problems(&text.replace("[[worker]]", "auth_key_env = \"NOT_SET_ANYWHERE\"\n[[worker]]"));
+    assert!(unset[0].contains("NOT_SET_ANYWHERE is not set"), "{unset:?}");
+}
+
+#[test]
+fn addresses_are_checked_and_credentials_in_them_refused() {
+    for good in ["http://localhost:8080/api", "https://h", "http://[::1]:80/api", "http://h/a/b/"] {
+        assert!(value::url(good).is_ok(), "{good}");
+    }
+    for bad in ["", "localhost", "ftp://h/api", "http://", "http:///api", "http://:80/", "http://h/api?x=1", "http://h h/"] {
+        assert!(value::url(bad).is_err(), "{bad}");
+    }
+    let told = value::url("http://me:s3cret@h/api").unwrap_err();
+    assert!(told.contains("without credentials") && !told.contains("s3cret"), "{told}");
+}
+
+#[test]
+fn variables_that_are_not_allowed_are_named() {
+    let env = Env::of([("SECRET", "s"), ("CONDUCTOR_WORKER_RESIZE_THREAD_COUNT", "many")]);
+    let told = with_file(WHOLE, Flags::default(), &env).unwrap_err();
+    assert_eq!(
+        told,
+        ["environment CONDUCTOR_WORKER_RESIZE_THREAD_COUNT: must be a whole number from 1 to 1000"]
+    );
+}
