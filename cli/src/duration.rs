@@ -45,11 +45,20 @@ mod tests {
 
     #[test]
     fn times_are_read_and_written() {
-        for (text, millis) in
-            [("0s", 0), ("500ms", 500), ("90s", 90_000), ("5m", 300_000), ("2h", 7_200_000), ("8760h", 31_536_000_000)]
-        {
+        for (text, millis) in [
+            ("0s", 0),
+            ("500ms", 500),
+            ("90s", 90_000),
+            ("5m", 300_000),
+            ("2h", 7_200_000),
+            ("8760h", 31_536_000_000),
+        ] {
             assert_eq!(parse(text), Ok(Duration::from_millis(millis)), "{text}");
-            assert_eq!(parse(&show(Duration::from_millis(millis))), Ok(Duration::from_millis(millis)), "{text}");
+            assert_eq!(
+                parse(&show(Duration::from_millis(millis))),
+                Ok(Duration::from_millis(millis)),
+                "{text}"
+            );
         }
         for text in ["", "5", "s", "-1s", "1.5s", "1d", "8761h", "99999999999999999999s", "5 5s"] {
             assert!(parse(text).is_err(), "{text}");

@@ -1,7 +1,17 @@
 //! The binary `downbeat`: makes any executable a Conductor worker.
 
+mod args;
+mod check;
 mod clock;
 mod config;
 mod duration;
 mod exec;
-fn main() {}
+mod logs;
+mod run;
+mod say;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    args::main()
+}

@@ -27,7 +27,8 @@ pub(crate) struct Env {
 impl Env {
     /// The process's own.
     pub(crate) fn of_process() -> Self {
-        let texts = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let texts = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Self { variables: texts.collect() }
     }
 

@@ -18,7 +18,12 @@ impl Settings {
             None => rows.add("server.auth_key", &"none: the server asks for no token", &Source::Default),
         }
         rows.or("runner.drain_timeout", self.drain_timeout.as_ref(), |time| show(*time), "25s");
-        rows.or("runner.store", self.store.as_ref(), |path| path.display().to_string(), "none: results wait in memory");
+        rows.or(
+            "runner.store",
+            self.store.as_ref(),
+            |path| path.display().to_string(),
+            "none: results wait in memory",
+        );
         rows.or("runner.worker_id", self.worker_id.as_ref(), Clone::clone, "host and process id");
         rows.or("runner.max_calls", self.max_calls.as_ref(), u16::to_string, "16");
         for worker in &self.workers {

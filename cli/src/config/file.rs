@@ -60,8 +60,19 @@ pub(crate) struct Worker {
 const TABLES: &[&str] = &["server", "runner", "worker"];
 const SERVER: &[&str] = &["url", "auth_key", "auth_key_env", "auth_secret_env", "auth_secret_file"];
 const RUNNER: &[&str] = &["drain_timeout", "store", "worker_id", "max_calls"];
-const WORKER: &[&str] =
-    &["task", "command", "slots", "domain", "timeout", "grace", "paused", "poll_interval", "worker_id", "env", "cwd"];
+const WORKER: &[&str] = &[
+    "task",
+    "command",
+    "slots",
+    "domain",
+    "timeout",
+    "grace",
+    "paused",
+    "poll_interval",
+    "worker_id",
+    "env",
+    "cwd",
+];
 
 /// Reads a whole file; `name` is how messages call it.
 pub(crate) fn parse(name: &str, text: &str) -> (File, Vec<Problem>) {
@@ -183,7 +194,11 @@ impl Reader<'_> {
             let usable = !key.is_empty() && !key.contains(['=', '\0']);
             match value.get_ref().as_str() {
                 Some(text) if usable && !text.contains('\0') => drop(env.insert(key, text.to_owned())),
-                _ => self.problem(value, &format!("{path}env.{key}"), "must be a text, and its name without `=`"),
+                _ => self.problem(
+                    value,
+                    &format!("{path}env.{key}"),
+                    "must be a text, and its name without `=`",
+                ),
             }
         }
         env
@@ -209,7 +224,9 @@ impl Reader<'_> {
         let number = number.and_then(|number| u16::from_str_radix(number.as_str(), number.radix()).ok());
         match number.filter(|number| (bounds.0..=bounds.1).contains(number)) {
             Some(number) => Some(Sourced::new(number, self.source(&found.span()))),
-            None => self.refuse(found, &format!("{path}{key}"), &format!("must be {}", value::within(bounds))),
+            None => {
+                self.refuse(found, &format!("{path}{key}"), &format!("must be {}", value::within(bounds)))
+            }
         }
     }
 
@@ -224,7 +241,9 @@ impl Reader<'_> {
         let parsed = match found.get_ref().as_str() {
             Some(text) => parse(text),
             // What a text of this key must be; no text is allowed that is empty.
-            None => parse("").and(Err("a text".to_owned())).map_err(|allowed| format!("{allowed}, in quotes")),
+            None => {
+                parse("").and(Err("a text".to_owned())).map_err(|allowed| format!("{allowed}, in quotes"))
+            }
         };
         match parsed {
             Ok(value) => Some(Sourced::new(value, self.source(&found.span()))),
@@ -249,9 +268,11 @@ impl Reader<'_> {
                 continue;
             }
             let text = match key.as_ref() {
-                "auth_secret" => "a secret does not belong into a file that is passed around: name its variable \
+                "auth_secret" => {
+                    "a secret does not belong into a file that is passed around: name its variable \
                                   (auth_secret_env) or its own file (auth_secret_file)"
-                    .to_owned(),
+                        .to_owned()
+                }
                 _ => format!("is not known; {}", suggest(key, known)),
             };
             let source = self.source(&name.span());

@@ -86,12 +86,16 @@ pub(crate) fn resolve(flags: Flags, env: &Env) -> Result<Settings, Vec<Problem>>
     let whole_file = problems.is_empty();
     let url = flags.server.map(|url| Sourced::new(url, Source::Flag("--server")));
     let url = url.or_else(|| env.take(env::SERVER_URL, value::url, &mut problems)).or(file.server.url);
-    let auth = auth(&mut problems, env, AuthFile {
-        key: file.server.auth_key,
-        key_env: file.server.auth_key_env,
-        secret_env: file.server.auth_secret_env,
-        secret_file: file.server.auth_secret_file,
-    });
+    let auth = auth(
+        &mut problems,
+        env,
+        AuthFile {
+            key: file.server.auth_key,
+            key_env: file.server.auth_key_env,
+            secret_env: file.server.auth_secret_env,
+            secret_file: file.server.auth_secret_file,
+        },
+    );
     let mut workers = Vec::new();
     for part in flags.worker.map(of_flags).into_iter().chain(file.workers) {
         workers.extend(worker(part, env, whole_file, &mut problems));
@@ -99,7 +103,8 @@ pub(crate) fn resolve(flags: Flags, env: &Env) -> Result<Settings, Vec<Problem>>
     duplicates(&workers, &mut problems);
     let whole = |text: &str| Problem { source: Source::Default, key: String::new(), text: text.to_owned() };
     if problems.is_empty() && workers.is_empty() {
-        problems.push(whole("there is no worker: give `--task NAME -- COMMAND`, or a `[[worker]]` in the file"));
+        problems
+            .push(whole("there is no worker: give `--task NAME -- COMMAND`, or a `[[worker]]` in the file"));
     }
     if problems.is_empty() && url.is_none() {
         problems.push(whole(
@@ -126,7 +131,11 @@ fn flag<T>(value: Option<T>, name: &'static str) -> Option<Sourced<T>> {
 fn read(path: &Path, problems: &mut Vec<Problem>) -> file::File {
     let name = path.display().to_string();
     let mut problem = |text: String| {
-        problems.push(Problem { source: Source::Default, key: String::new(), text: format!("{name} {text}") });
+        problems.push(Problem {
+            source: Source::Default,
+            key: String::new(),
+            text: format!("{name} {text}"),
+        });
         file::File::default()
     };
     match std::fs::metadata(path) {
@@ -290,7 +299,9 @@ fn duplicates(workers: &[Worker], problems: &mut Vec<Problem>) {
         (worker.task.value.clone(), worker.domain.as_ref().map(|domain| domain.value.clone()))
     };
     for (at, worker) in workers.iter().enumerate() {
-        let Some(first) = workers.iter().take(at).find(|first| queue(first) == queue(worker)) else { continue };
+        let Some(first) = workers.iter().take(at).find(|first| queue(first) == queue(worker)) else {
+            continue;
+        };
         let text = format!(
             "`{}` is served already ({}); raise its `slots`, or give one a `domain`",
             worker.task.value, first.task.source

@@ -1,9 +1,15 @@
 use super::*;
 
-fn with_file(text: &str, flags: Flags, env: &Env) -> Result<Settings, Vec<String>> {
+/// A directory with a configuration file in it.
+fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("downbeat.toml");
     std::fs::write(&path, text).unwrap();
+    (dir, path)
+}
+
+fn with_file(text: &str, flags: Flags, env: &Env) -> Result<Settings, Vec<String>> {
+    let (dir, path) = file(text);
     let prefix = format!("{}/", dir.path().display());
     let flags = Flags { config: Some(path), ..flags };
     let tell = |problem: &Problem| problem.to_string().replace(&prefix, "");
@@ -181,7 +187,9 @@ fn shapes_that_are_easily_mistaken_are_explained() {
     let twice = format!("{twice}[[worker]]\ntask=\"a\"\ncommand=[\"cat\"]\n");
     assert_eq!(
         problems(&twice),
-        ["downbeat.toml:7: task: `a` is served already (downbeat.toml:4); raise its `slots`, or give one a `domain`"]
+        [
+            "downbeat.toml:7: task: `a` is served already (downbeat.toml:4); raise its `slots`, or give one a `domain`"
+        ]
     );
 }
 
@@ -220,7 +228,16 @@ fn addresses_are_checked_and_credentials_in_them_refused() {
     for good in ["http://localhost:8080/api", "https://h", "http://[::1]:80/api", "http://h/a/b/"] {
         assert!(value::url(good).is_ok(), "{good}");
     }
-    for bad in ["", "localhost", "ftp://h/api", "http://", "http:///api", "http://:80/", "http://h/api?x=1", "http://h h/"] {
+    for bad in [
+        "",
+        "localhost",
+        "ftp://h/api",
+        "http://",
+        "http:///api",
+        "http://:80/",
+        "http://h/api?x=1",
+        "http://h h/",
+    ] {
         assert!(value::url(bad).is_err(), "{bad}");
     }
     let told = value::url("http://me:s3cret@h/api").unwrap_err();

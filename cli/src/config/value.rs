@@ -52,9 +52,12 @@ pub(crate) fn url(text: &str) -> Result<String, String> {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://")).ok_or_else(allowed)?;
     let host = rest.split('/').next().unwrap_or_default();
     if host.contains('@') {
-        return Err("an address without credentials; set CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET".to_owned());
+        return Err(
+            "an address without credentials; set CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET".to_owned()
+        );
     }
-    let odd = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#' | '"' | '<' | '>' | '\\');
+    let odd =
+        |c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#' | '"' | '<' | '>' | '\\');
     if host.is_empty() || host.starts_with(':') || rest.contains(odd) {
         return Err(allowed());
     }

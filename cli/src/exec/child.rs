@@ -3,7 +3,8 @@
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{ChildStderr, ChildStdin, ChildStdout, Stdio};
+use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -22,6 +23,20 @@ const WAIT_SLICE: Duration = Duration::from_millis(10);
 
 /// The variables that hold the runner's own credentials; a command gets them only from its `env`.
 const CREDENTIALS: [&str; 2] = ["CONDUCTOR_AUTH_KEY", "CONDUCTOR_AUTH_SECRET"];
+
+/// The groups that are alive. A number leaves before its process is reaped, and so before it can be another's.
+static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+fn groups() -> MutexGuard<'static, Vec<Pid>> {
+    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends every group that is still there: the process is about to end.
+pub(crate) fn end_all() {
+    for group in groups().iter() {
+        let _nobody = kill_process_group(*group, Signal::KILL);
+    }
+}
 
 /// A started command.
 pub(super) struct Child<'a> {
@@ -66,7 +81,8 @@ impl<'a> Child<'a> {
         }
         let mut child = process.spawn()?;
         let group = Pid::from_child(&child);
-        let mut started = Self {
+        groups().push(group);
+        let started = Self {
             stdin: child.stdin.take(),
             stdout: child.stdout.take(),
             stderr: child.stderr.take(),
@@ -84,7 +100,7 @@ impl<'a> Child<'a> {
     }
 
     /// Makes our ends of the pipes answer at once; the command's ends are descriptions of their own.
-    fn unblock(&mut self) -> io::Result<()> {
+    fn unblock(&self) -> io::Result<()> {
         let stdin = self.stdin.as_ref().map(AsFd::as_fd);
         let stdout = self.stdout.as_ref().map(AsFd::as_fd);
         let stderr = self.stderr.as_ref().map(AsFd::as_fd);
@@ -132,7 +148,12 @@ impl<'a> Child<'a> {
         let (has_stdin, has_stdout, has_stderr) = (wait(stdin), wait(stdout), wait(stderr));
         let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(4);
         fds.extend(stdin.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT)));
-        fds.extend([stdout, stderr, handle].into_iter().flatten().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        fds.extend(
+            [stdout, stderr, handle]
+                .into_iter()
+                .flatten()
+                .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
+        );
         let timeout = Timespec::try_from(patience).map_err(io::Error::other)?;
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -195,12 +216,19 @@ impl<'a> Child<'a> {
         while (self.stdout.is_some() || self.stderr.is_some()) && !clock::left(until).is_zero() {
             self.attend(clock::left(until))?;
         }
-        let status = self.child.wait()?;
-        self.reaped = true;
+        let status = self.reap()?;
         let too_much = (self.output.len() > self.output_max).then_some(Stop::TooMuchOutput);
         let output = std::mem::take(&mut self.output);
         let log = std::mem::take(&mut self.lines).into_log();
         Ok(Finished { status, stop: stop.or(too_much), output, log })
+    }
+}
+
+impl Child<'_> {
+    fn reap(&mut self) -> io::Result<ExitStatus> {
+        groups().retain(|group| *group != self.group);
+        self.reaped = true;
+        self.child.wait()
     }
 }
 
@@ -209,7 +237,7 @@ impl Drop for Child<'_> {
     fn drop(&mut self) {
         if !self.reaped {
             self.kill();
-            drop(self.child.wait());
+            drop(self.reap());
         }
     }
 }

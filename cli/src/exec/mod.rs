@@ -17,14 +17,16 @@ use serde_json::value::RawValue;
 
 use crate::clock;
 use child::Child;
+pub(crate) use child::end_all;
 pub(crate) use path::find;
 
 /// The largest output in bytes. Above 10 MiB the server fails the whole workflow (R-OUTPUT-1).
 pub(crate) const OUTPUT_MAX: usize = 10 * 1024 * 1024;
 /// How long a group that was asked to end may take, unless set otherwise.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);
-/// The most of it when the runner gives the task back: the machine itself gives up after 4 s (`recall_timeout`).
-const GRACE_RECALLED: Duration = Duration::from_secs(3);
+/// The most of it when the runner wants the task back: a second later it gives the task to the server, whatever the
+/// command does then.
+const GRACE_RECALLED: Duration = Duration::from_millis(700);
 /// How often a running command's task is looked at for a recall.
 const RECALL_SLICE: Duration = Duration::from_millis(100);
 

@@ -34,7 +34,7 @@ pub(crate) fn find(command: &Command) -> Result<(), String> {
     if std::env::split_paths(&dirs).any(|dir| is_program(&dir.join(path))) {
         return Ok(());
     }
-    let here = cwd.unwrap_or(Path::new(".")).join(path);
+    let here = cwd.unwrap_or_else(|| Path::new(".")).join(path);
     let hint = if is_program(&here) { format!("; did you mean `./{shown}`?") } else { String::new() };
     Err(format!("there is no program `{shown}` in PATH{hint}"))
 }

@@ -42,7 +42,7 @@ fn run_script(script: &str) -> Report {
 fn failed(report: &Report) -> &str {
     match &report.end {
         End::Failed(reason) | End::Terminal(reason) => reason,
-        other => panic!("not failed: {other:?}"),
+        End::Completed | End::InProgress(_) | End::Recalled => panic!("not failed: {:?}", report.end),
     }
 }
 
@@ -159,7 +159,9 @@ fn output_that_is_no_json_object_fails_without_its_content() {
 
 #[test]
 fn deeply_nested_output_passes_unchanged() {
-    let report = run_script("printf '{\"a\":'; head -c 200000 /dev/zero | tr '\\0' '['; head -c 200000 /dev/zero | tr '\\0' ']'; printf '}'");
+    let report = run_script(
+        "printf '{\"a\":'; head -c 200000 /dev/zero | tr '\\0' '['; head -c 200000 /dev/zero | tr '\\0' ']'; printf '}'",
+    );
     assert_eq!((report.end.clone(), output(&report).len()), (End::Completed, 400_006));
 }
 
@@ -171,7 +173,8 @@ fn too_much_output_ends_the_group_and_the_task() {
     assert_eq!(
         report.end,
         End::Terminal(
-            "the output is larger than the 1000 bytes that the server takes; the command was stopped".to_owned()
+            "the output is larger than the 1000 bytes that the server takes; the command was stopped"
+                .to_owned()
         )
     );
     let endless = run_with(&shell("yes"), "{}", &|| false);
@@ -255,7 +258,15 @@ fn a_missing_command_is_named() {
 fn standard_error_becomes_at_most_ten_lines() {
     let report = run_script("for i in $(seq 1 30); do echo line $i >&2; done");
     let log = [
-        "line 1", "line 2", "line 3", "line 4", "line 5", "… (21 lines left out)", "line 27", "line 28", "line 29",
+        "line 1",
+        "line 2",
+        "line 3",
+        "line 4",
+        "line 5",
+        "… (21 lines left out)",
+        "line 27",
+        "line 28",
+        "line 29",
         "line 30",
     ];
     assert_eq!(report.log, log);

@@ -34,7 +34,9 @@ pub(super) fn judge(command: &Command, result: &Path, finished: Finished) -> Rep
     let judged = match stop {
         Some(Stop::TooMuchOutput) => {
             let max = command.output_max;
-            let text = format!("the output is larger than the {max} bytes that the server takes; the command was stopped");
+            let text = format!(
+                "the output is larger than the {max} bytes that the server takes; the command was stopped"
+            );
             report(End::Terminal(text), None)
         }
         Some(Stop::TimeLimit(limit)) => {
@@ -57,15 +59,17 @@ pub(super) fn judge(command: &Command, result: &Path, finished: Finished) -> Rep
                 }
                 Err(reason) => report(End::Failed(reason), None),
             },
-            Some(TERMINAL) => {
-                report(End::Terminal(reason("the command ended with exit code 100", &log)), object(&output).ok().flatten())
-            }
+            Some(TERMINAL) => report(
+                End::Terminal(reason("the command ended with exit code 100", &log)),
+                object(&output).ok().flatten(),
+            ),
             Some(code) => {
                 let text = format!("the command ended with exit code {code}");
                 report(End::Failed(reason(&text, &log)), object(&output).ok().flatten())
             }
             None => {
-                let text = format!("the command was killed by {}", signal(status.signal().unwrap_or_default()));
+                let text =
+                    format!("the command was killed by {}", signal(status.signal().unwrap_or_default()));
                 report(End::Failed(reason(&text, &log)), None)
             }
         },
@@ -86,9 +90,9 @@ fn object(output: &[u8]) -> Result<Option<Box<RawValue>>, String> {
             kind(json.get())
         )),
         // The message of a syntax error has a place and no content.
-        Err(error) => Err(format!(
-            "standard output must be a JSON object, but its {bytes} bytes are not JSON: {error}"
-        )),
+        Err(error) => {
+            Err(format!("standard output must be a JSON object, but its {bytes} bytes are not JSON: {error}"))
+        }
     }
 }
 
@@ -109,7 +113,9 @@ fn again(result: &Path, max: usize) -> Result<Again, String> {
     }
     let again: Again = serde_json::from_slice(&text).map_err(|error| {
         let place = format!("line {} column {}", error.line(), error.column());
-        format!("{ASKS} must be like {{\"callbackAfterSeconds\": 30, \"output\": {{}}}}, and is not ({place})")
+        format!(
+            "{ASKS} must be like {{\"callbackAfterSeconds\": 30, \"output\": {{}}}}, and is not ({place})"
+        )
     })?;
     match &again.output {
         Some(output) if !output.get().starts_with('{') => {

@@ -1,0 +1,120 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::{check, logs, run, say};
+
+/// Runs Conductor task workers: any executable becomes a worker that loses no result.
+#[derive(Parser)]
+#[command(name = "downbeat", version, after_help = EXAMPLES, max_term_width = 110)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+
+    #[command(flatten)]
+    logs: logs::Args,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  downbeat demo
+  downbeat dev
+  downbeat run --server http://localhost:8080/api --task resize --slots 4 -- python3 resize.py
+  downbeat run --config downbeat.toml
+
+Environment:
+  CONDUCTOR_SERVER_URL, CONDUCTOR_AUTH_KEY, CONDUCTOR_AUTH_SECRET,
+  CONDUCTOR_WORKER_<TASK>_<PROPERTY>, CONDUCTOR_WORKER_ALL_<PROPERTY>, RUST_LOG, NO_COLOR
+
+Exit codes:
+  0  ended well
+  1  failed
+  2  the command line or the configuration cannot be used";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make commands workers, and run them until SIGTERM or Ctrl-C.
+    Run(run::Args),
+    /// Check a configuration file without running anything.
+    Check(check::Args),
+    /// Show every setting of a run, and what set it.
+    Explain(check::Args),
+    /// Write a completion script for a shell to standard output.
+    #[command(
+        after_help = "Example:\n  downbeat completions bash > ~/.local/share/bash-completion/completions/downbeat"
+    )]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual page to standard output.
+    #[command(after_help = "Example:\n  downbeat man > downbeat.1")]
+    Man,
+}
+
+/// Parses the command line and does what it says.
+pub(crate) fn main() -> ExitCode {
+    let Args { command, logs } = Args::parse();
+    ExitCode::from(match command {
+        Command::Run(args) => run::run(args, &logs),
+        Command::Check(args) => check::check(args),
+        Command::Explain(args) => check::explain(args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "downbeat", &mut script);
+            say::out(&String::from_utf8_lossy(&script));
+            say::DONE
+        }
+        Command::Man => man(),
+    })
+}
+
+/// One page: the program and, below it, each of its commands.
+fn man() -> u8 {
+    let mut page = Vec::new();
+    let mut command = Args::command();
+    command.build();
+    let mut written = clap_mangen::Man::new(command.clone()).render(&mut page);
+    for sub in command.get_subcommands() {
+        written = written.and_then(|()| {
+            let man = clap_mangen::Man::new(sub.clone());
+            man.render_name_section(&mut page)?;
+            man.render_synopsis_section(&mut page)?;
+            man.render_options_section(&mut page)?;
+            man.render_extra_section(&mut page)
+        });
+    }
+    match written {
+        Ok(()) => {
+            say::out(&String::from_utf8_lossy(&page));
+            say::DONE
+        }
+        Err(error) => {
+            say::error(&format!("the manual page could not be written: {error}"));
+            say::FAILED
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        let mut command = Args::command();
+        command.build();
+        for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+            let help = sub.clone().render_long_help().to_string();
+            assert!(help.contains("Example"), "{}: {help}", sub.get_name());
+        }
+    }
+}
