@@ -5,6 +5,7 @@
 //! | [`conform`] | traces of the original Ruby class against [`Policy::seed`](downbeat_core::machine::Policy::seed) |
 //! | [`scenario`] | everything that a run depends on, as a file |
 //! | [`event`], [`oracle`] | what happens in a run, and the judges that see it |
+//! | [`record`], [`replay`], [`view`] | what is written of a run, tried again on the core, and looked at |
 //! | [`server`] | Conductor as a state machine under virtual time |
 //! | [`world`] | workers, server and network in one queue of events |
 //! | [`cli`] | the command line |
@@ -14,6 +15,9 @@ pub mod conform;
 pub mod event;
 pub mod oracle;
 pub mod random;
+pub mod record;
+pub mod replay;
 pub mod scenario;
 pub mod server;
+pub mod view;
 pub mod world;

@@ -1,0 +1,87 @@
+//! `replay`: a record through the core and the oracles.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use super::{PASS, USAGE};
+use crate::record::{self, Record};
+use crate::replay::{self, Answered, Divergence, Replay};
+use crate::view::words;
+
+/// A rule of safety is broken.
+const SAFETY: u8 = 10;
+/// A rule of liveness is broken.
+const LIVENESS: u8 = 11;
+/// The core answers something else than the record says.
+const DIVERGENCE: u8 = 12;
+
+/// Arguments of `replay`.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The record, of the simulator or of `downbeat run --record`.
+    record: PathBuf,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+    let record = match record::read(&args.record) {
+        Ok(record) => record,
+        Err(error) => {
+            writeln!(err, "downbeat-sim: {error}")?;
+            return Ok(USAGE);
+        }
+    };
+    let replay = replay::replay(&record);
+    report(&record, &replay, out, err)
+}
+
+fn report(record: &Record, replay: &Replay, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+    if record.truncated {
+        writeln!(out, "note: the last line is cut off (the writer was stopped while it wrote) and left out")?;
+    }
+    if replay.dropped > 0 {
+        writeln!(
+            out,
+            "note: {} steps were dropped by the writer, {} could not be tried: a segment begins anew after a gap",
+            replay.dropped, replay.untried
+        )?;
+    }
+    let segments = if replay.segments == 1 { "segment" } else { "segments" };
+    writeln!(out, "{} steps of {} {segments} replayed", replay.steps, replay.segments)?;
+    if !replay.skipped.is_empty() {
+        writeln!(out, "not judged, for want of a server or a scenario in the record: {}", replay.skipped.join(", "))?;
+    }
+    writeln!(out, "judged by {} rules", replay.judges)?;
+    for broken in &replay.violations {
+        writeln!(err, "FAIL  {broken}")?;
+    }
+    if let Some(divergence) = &replay.divergence {
+        diverged(record, divergence, err)?;
+    }
+    let (safety, liveness): (Vec<_>, Vec<_>) =
+        replay.violations.iter().partition(|violation| !violation.is_liveness());
+    Ok(match (safety.is_empty(), liveness.is_empty(), replay.divergence) {
+        (false, ..) => SAFETY,
+        (true, false, _) => LIVENESS,
+        (true, true, Some(_)) => DIVERGENCE,
+        (true, true, None) => {
+            writeln!(out, "the core gives every recorded answer again, and no rule is broken")?;
+            PASS
+        }
+    })
+}
+
+fn diverged(record: &Record, found: &Divergence, err: &mut dyn Write) -> io::Result<()> {
+    let who = found.worker.map_or_else(|| "the hub".to_owned(), |worker| format!("worker {worker}"));
+    writeln!(err, "DIVERGES  {}:{} at {} {who}", record.name, found.line, words::time(found.at))?;
+    writeln!(err, "      told       {}", words::input(&found.input))?;
+    writeln!(err, "      recorded   {}", answered(&found.recorded))?;
+    writeln!(err, "      core       {}", answered(&found.core))
+}
+
+fn answered(answered: &Answered) -> String {
+    match answered {
+        Answered::Machine(action) => words::action(action),
+        Answered::Hub(action) => words::hub_action(action),
+        Answered::Nothing => "nothing: no machine runs there".to_owned(),
+    }
+}

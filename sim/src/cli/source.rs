@@ -1,0 +1,38 @@
+//! Where a run to look at comes from: a scenario, a seed, or a record.
+
+use std::path::PathBuf;
+
+use crate::record::{self, Record};
+use crate::scenario::{self, Profile};
+
+/// The run to look at.
+#[derive(clap::Args)]
+#[group(required = true, multiple = true)]
+pub(super) struct Source {
+    /// Run this scenario file (TOML, or JSON if its name ends in .json).
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seed", "record"])]
+    scenario: Option<PathBuf>,
+    /// Run the scenario of this seed.
+    #[arg(long, value_name = "N", conflicts_with = "record")]
+    seed: Option<u64>,
+    /// How rough the scenario of the seed is.
+    #[arg(long, value_enum, requires = "seed")]
+    profile: Option<Profile>,
+    /// Read this record, of the simulator or of `downbeat run --record`.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+}
+
+impl Source {
+    /// The record of that run; the error is a message for people.
+    pub(super) fn record(&self) -> Result<Record, String> {
+        if let Some(file) = &self.record {
+            return record::read(file).map_err(|error| error.to_string());
+        }
+        let scenario = match &self.scenario {
+            Some(file) => scenario::read(file).map_err(|error| error.to_string())?,
+            None => scenario::generate(self.seed.unwrap_or_default(), self.profile.unwrap_or_default()),
+        };
+        Ok(Record::of_run(&scenario))
+    }
+}

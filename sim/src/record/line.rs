@@ -1,0 +1,199 @@
+//! The lines of a record.
+
+use std::collections::BTreeMap;
+
+use downbeat_core::machine::{self, Action, Input, Instant, TaskKey, Why};
+use downbeat_core::record::{self, Gap, Group, Step};
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Effect, Event};
+use crate::scenario::{FaultKind, Scenario};
+use crate::world::machine_seed;
+
+/// The first line of a segment, as it is read.
+pub type Header = record::Header<String, Vec<Group<String>>, HubState, Scenario>;
+
+/// A hub as the runner has it.
+pub type HubState = machine::Hub<Box<[machine::Member<Slots>]>, Slots>;
+
+type Slots = Box<[machine::Entry]>;
+
+/// One line.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Line {
+    /// A segment begins.
+    Header(Box<Header>),
+    /// A step of a machine or of a hub.
+    Step(Step),
+    /// Steps are missing.
+    Gap(Gap),
+    /// A worker's process starts, with a machine of its group's policy and of this seed.
+    Start {
+        /// When.
+        t: Instant,
+        /// Which worker.
+        w: u32,
+        /// The seed of its jitter.
+        seed: u64,
+    },
+    /// Anything else that happened: neither a step nor a start.
+    Event(Event),
+    /// An oracle found a rule broken.
+    Violation {
+        /// When.
+        t: Instant,
+        /// Which rule and how.
+        broken: BrokenRule,
+    },
+}
+
+/// What an oracle said.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct BrokenRule {
+    /// The rule's number and name.
+    pub rule: String,
+    /// Which worker, if one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub w: Option<u32>,
+    /// What happened.
+    pub what: String,
+}
+
+/// A line of the simulator's own, as it is written.
+#[derive(Deserialize, Serialize)]
+struct Note {
+    t: Instant,
+    #[serde(flatten)]
+    what: What,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum What {
+    Start { w: u32, seed: u64 },
+    Crash { w: u32 },
+    Stored { w: u32, key: TaskKey },
+    Server(Effect),
+    Fault { index: u32, kind: FaultKind, begins: bool },
+    Healed {},
+    Violation(BrokenRule),
+}
+
+impl Line {
+    /// Reads one line.
+    ///
+    /// # Errors
+    /// It is not a line of a record; the error names the column.
+    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        if text.contains("\"downbeat_record\"") {
+            return serde_json::from_str(text).map(|header| Self::Header(Box::new(header)));
+        }
+        if text.contains("\"do\"") {
+            return serde_json::from_str(text).map(Self::Step);
+        }
+        if text.contains("\"gap\"") {
+            return serde_json::from_str(text).map(Self::Gap);
+        }
+        let Note { t, what } = serde_json::from_str(text)?;
+        let at = t;
+        Ok(match what {
+            What::Start { w, seed } => Self::Start { t, w, seed },
+            What::Crash { w } => Self::Event(Event::Crashed { at, worker: w }),
+            What::Stored { w, key } => Self::Event(Event::Stored { at, worker: w, key }),
+            What::Server(effect) => Self::Event(Event::Server { at, effect }),
+            What::Fault { index, kind, begins } => Self::Event(Event::Fault { at, index, kind, begins }),
+            What::Healed {} => Self::Event(Event::Healed { at }),
+            What::Violation(broken) => Self::Violation { t, broken },
+        })
+    }
+
+    /// Writes the line, without its end.
+    ///
+    /// # Errors
+    /// Never for the lines that this program makes.
+    pub fn to_json(&self) -> Result<String, serde_json::Error> {
+        let note = |t: &Instant, what| serde_json::to_string(&Note { t: *t, what });
+        match self {
+            Self::Header(header) => serde_json::to_string(header),
+            Self::Step(step) => serde_json::to_string(step),
+            Self::Gap(gap) => serde_json::to_string(gap),
+            Self::Start { t, w, seed } => note(t, What::Start { w: *w, seed: *seed }),
+            Self::Violation { t, broken } => note(t, What::Violation(broken.clone())),
+            Self::Event(event) => match *event {
+                Event::Step { at, worker, local, input, action } => {
+                    serde_json::to_string(&Step::of_machine(at, worker, local, input, action))
+                }
+                // A start without its seed cannot be replayed; `Recorder` writes it with the seed.
+                Event::Started { at, worker } => note(&at, What::Start { w: worker, seed: 0 }),
+                Event::Crashed { at, worker } => note(&at, What::Crash { w: worker }),
+                Event::Stored { at, worker, key } => note(&at, What::Stored { w: worker, key }),
+                Event::Server { at, effect } => note(&at, What::Server(effect)),
+                Event::Fault { at, index, kind, begins } => note(&at, What::Fault { index, kind, begins }),
+                Event::Healed { at } => note(&at, What::Healed {}),
+            },
+        }
+    }
+
+    /// When it was written; `None` for a header.
+    #[must_use]
+    pub fn at(&self) -> Option<Instant> {
+        match self {
+            Self::Header(_) => None,
+            Self::Step(step) => Some(step.t),
+            Self::Gap(gap) => Some(gap.t),
+            Self::Start { t, .. } | Self::Violation { t, .. } => Some(*t),
+            Self::Event(event) => Some(event.at()),
+        }
+    }
+}
+
+/// Makes lines of the events of a simulated run.
+pub(super) struct Liner {
+    seed: u64,
+    /// How often each worker has started.
+    lives: BTreeMap<u32, u32>,
+}
+
+impl Liner {
+    pub(super) fn new(scenario: &Scenario) -> Self {
+        Self { seed: scenario.seed, lives: BTreeMap::new() }
+    }
+
+    pub(super) fn line(&mut self, event: &Event) -> Line {
+        match *event {
+            Event::Step { at, worker, local, input, action } => {
+                Line::Step(Step::of_machine(at, worker, local, input, action))
+            }
+            Event::Started { at, worker } => {
+                let life = self.lives.entry(worker).or_default();
+                *life += 1;
+                Line::Start { t: at, w: worker, seed: machine_seed(self.seed, worker, *life - 1) }
+            }
+            Event::Crashed { .. }
+            | Event::Stored { .. }
+            | Event::Server { .. }
+            | Event::Fault { .. }
+            | Event::Healed { .. } => Line::Event(*event),
+        }
+    }
+}
+
+/// A step as the events of the workers that it concerns.
+///
+/// A hub is told something of one worker and may answer for another: these are two events, of which the first ends
+/// in a wait without a deadline. What concerns the hub itself is an event of worker `hub`.
+pub(super) fn events_of(step: &Step, hub: Option<u32>) -> impl Iterator<Item = Event> {
+    let event =
+        |worker, input, action| Event::Step { at: step.t, worker, local: step.local(), input, action };
+    let Some(hub) = hub else {
+        let whole = step.w.map(|worker| event(worker, step.input, step.action));
+        return whole.into_iter().chain(None);
+    };
+    let (told, answered) = (step.w.unwrap_or(hub), step.to.unwrap_or(hub));
+    if told == answered {
+        return Some(event(told, step.input, step.action)).into_iter().chain(None);
+    }
+    let nothing = Action::Wait { until: None, why: Why::InFlight };
+    let first = (step.w.is_some() || step.input != Input::Tick).then(|| event(told, step.input, nothing));
+    first.into_iter().chain(Some(event(answered, Input::Tick, step.action)))
+}

@@ -1,0 +1,9 @@
+//! The record of a run: JSON Lines, the same from the simulator and from the runner (docs/timelines.md).
+
+mod line;
+mod read;
+mod write;
+
+pub use line::{BrokenRule, Header, HubState, Line};
+pub use read::{Entry, ReadError, Record, read};
+pub use write::Recorder;

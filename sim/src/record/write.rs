@@ -1,0 +1,81 @@
+//! Writing the record of a simulated run.
+
+use std::io::{self, Write};
+
+use downbeat_core::record::{Group, VERSION};
+
+use super::line::{BrokenRule, Header, Line, Liner};
+use crate::event::Event;
+use crate::oracle::Violation;
+use crate::scenario::Scenario;
+use crate::world::Watcher;
+
+/// Writes everything that happens in a run. A failure to write ends the writing, not the run; [`Recorder::finish`]
+/// tells it.
+pub struct Recorder<W> {
+    out: W,
+    liner: Liner,
+    result: io::Result<()>,
+}
+
+impl<W: Write> Recorder<W> {
+    /// Begins a record of a run of this scenario.
+    pub fn new(out: W, scenario: &Scenario) -> Self {
+        let mut recorder = Self { out, liner: Liner::new(scenario), result: Ok(()) };
+        recorder.write(&Line::Header(Box::new(header(scenario))));
+        recorder
+    }
+
+    /// Notes that a rule was broken.
+    pub fn violation(&mut self, violation: &Violation) {
+        let rule = violation.oracle.to_owned();
+        let broken = BrokenRule { rule, w: violation.worker, what: violation.what.clone() };
+        self.write(&Line::Violation { t: violation.at, broken });
+    }
+
+    /// Ends the record.
+    ///
+    /// # Errors
+    /// The first failure to write.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.result?;
+        self.out.flush()?;
+        Ok(self.out)
+    }
+
+    fn write(&mut self, line: &Line) {
+        if self.result.is_ok() {
+            let text = line.to_json().map_err(io::Error::other);
+            self.result = text.and_then(|text| writeln!(self.out, "{text}"));
+        }
+    }
+}
+
+impl<W: Write> Watcher for Recorder<W> {
+    fn on(&mut self, event: &Event) -> bool {
+        let line = self.liner.line(event);
+        self.write(&line);
+        true
+    }
+}
+
+/// The header of a simulated run.
+pub(crate) fn header(scenario: &Scenario) -> Header {
+    let workers = scenario.workers.iter().map(|group| Group {
+        name: group.task.clone(),
+        count: group.count,
+        capacity: group.capacity(),
+        policy: group.policy_for(scenario.server.auth),
+    });
+    Header {
+        downbeat_record: VERSION,
+        program: concat!("downbeat-sim ", env!("CARGO_PKG_VERSION")).to_owned(),
+        commit: option_env!("DOWNBEAT_COMMIT").unwrap_or_default().to_owned(),
+        segment: 0,
+        seed: scenario.seed,
+        epoch_ms: None,
+        workers: workers.collect(),
+        hub: None,
+        scenario: Some(scenario.clone()),
+    }
+}

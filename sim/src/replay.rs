@@ -1,0 +1,146 @@
+//! Replaying a record: the core is told the recorded inputs again, and must give the recorded answers.
+
+use std::collections::BTreeMap;
+
+use downbeat_core::machine::{Action, Entry, HubAction, Instant, Machine, Policy};
+use downbeat_core::record::Step;
+
+use crate::record::{Header, HubState, Line, Record};
+
+/// What became of a replay.
+#[derive(Debug, Default)]
+pub struct Replay {
+    /// Steps that the core was asked for.
+    pub steps: u64,
+    /// Steps that could not be tried: after a gap, or after a divergence of the same machine.
+    pub untried: u64,
+    /// Segments begun.
+    pub segments: u32,
+    /// Steps that the writer dropped.
+    pub dropped: u64,
+    /// The first step at which the core answers something else.
+    pub divergence: Option<Divergence>,
+}
+
+/// The core, told the same, answers something else.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Divergence {
+    /// The line of the record.
+    pub line: usize,
+    /// When.
+    pub at: Instant,
+    /// Which worker was told; `None`: the hub.
+    pub worker: Option<u32>,
+    /// What the record says.
+    pub recorded: Answered,
+    /// What the core says.
+    pub core: Answered,
+}
+
+/// An answer of a machine or a hub.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Answered {
+    /// By a machine that stands alone.
+    Machine(Action),
+    /// By a hub.
+    Hub(HubAction),
+    /// By nobody: no machine is running there.
+    Nothing,
+}
+
+type Boxed = Machine<Box<[Entry]>>;
+
+/// Tells the core every input of a record.
+#[must_use]
+pub fn replay(record: &Record) -> Replay {
+    let mut replay = Replay::default();
+    let mut core = Core { cast: record.cast().collect(), machines: BTreeMap::new(), hub: None, lost: false };
+    for entry in &record.entries {
+        match &entry.line {
+            Line::Header(header) => {
+                replay.segments += 1;
+                core.begin_segment(header);
+            }
+            Line::Gap(gap) => {
+                replay.dropped += gap.gap;
+                core.lose();
+            }
+            Line::Start { w, seed, .. } => core.start(*w, *seed),
+            Line::Event(crate::event::Event::Crashed { worker, .. }) => {
+                core.machines.remove(worker);
+            }
+            Line::Event(_) | Line::Violation { .. } => {}
+            Line::Step(step) => match core.step(step) {
+                None => replay.untried += 1,
+                Some((recorded, now)) => {
+                    replay.steps += 1;
+                    if recorded != now {
+                        core.give_up(step);
+                        let worker = step.w;
+                        let found =
+                            Divergence { line: entry.number, at: step.t, worker, recorded, core: now };
+                        replay.divergence.get_or_insert(found);
+                    }
+                }
+            },
+        }
+    }
+    replay
+}
+
+/// The machines that are replayed.
+struct Core {
+    cast: Vec<(Policy, u16)>,
+    /// `None`: its state is not known any more.
+    machines: BTreeMap<u32, Option<Boxed>>,
+    hub: Option<HubState>,
+    /// The hub's state is not known any more.
+    lost: bool,
+}
+
+impl Core {
+    fn begin_segment(&mut self, header: &Header) {
+        if header.hub.is_some() {
+            self.hub.clone_from(&header.hub);
+            self.lost = false;
+        }
+    }
+
+    fn lose(&mut self) {
+        self.lost = true;
+        for machine in self.machines.values_mut() {
+            *machine = None;
+        }
+    }
+
+    fn start(&mut self, worker: u32, seed: u64) {
+        let Some((policy, capacity)) = self.cast.get(worker as usize) else { return };
+        let table = vec![Entry::FREE; usize::from(*capacity)].into_boxed_slice();
+        self.machines.insert(worker, Machine::with_storage(table, *policy, seed).ok());
+    }
+
+    /// What the record says and what the core says; `None`: the state of that machine is not known.
+    fn step(&mut self, step: &Step) -> Option<(Answered, Answered)> {
+        if let Some(hub) = &mut self.hub {
+            if self.lost {
+                return None;
+            }
+            let (input, recorded) = (step.hub_input()?, step.hub_action()?);
+            return Some((Answered::Hub(recorded), Answered::Hub(hub.step(step.t, input))));
+        }
+        let recorded = Answered::Machine(step.action);
+        let Some(machine) = self.machines.get_mut(&step.w?) else {
+            return (!self.lost).then_some((recorded, Answered::Nothing));
+        };
+        let machine = machine.as_mut()?;
+        Some((recorded, Answered::Machine(machine.step(step.local(), step.input))))
+    }
+
+    /// What comes after a divergence says nothing new: the same machine is not asked again.
+    fn give_up(&mut self, step: &Step) {
+        self.lost |= self.hub.is_some();
+        if let Some(machine) = step.w.and_then(|worker| self.machines.get_mut(&worker)) {
+            *machine = None;
+        }
+    }
+}

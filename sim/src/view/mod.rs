@@ -1,0 +1,121 @@
+//! Views: a record, converted into something that people look at.
+
+mod counters;
+mod html;
+mod perfetto;
+mod short;
+mod text;
+mod timeline;
+pub mod words;
+
+use std::io::{self, Write};
+
+use downbeat_core::machine::Instant;
+
+use crate::record::{BrokenRule, Line, Record};
+use crate::scenario::Scenario;
+
+/// Kinds of views.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum View {
+    /// One line for each step.
+    Text,
+    /// State changes alone, a column for each slot: `.` idle, `r` run, `u` update, `~` waits for a retry, `e` extend.
+    Short,
+    /// Chrome's trace format, for ui.perfetto.dev.
+    Perfetto,
+    /// One page that opens in a browser, without a network.
+    Html,
+    /// Counters for each second.
+    Csv,
+}
+
+/// A worker as views name it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Player {
+    /// Its task type, or `hub`.
+    pub name: String,
+    /// Tasks run at once.
+    pub slots: u16,
+    /// Places in its table.
+    pub capacity: u16,
+}
+
+/// What a view is told besides the events.
+#[derive(Clone, Debug, Default)]
+pub struct Cast {
+    /// A title.
+    pub title: String,
+    /// What the title does not say.
+    pub subtitle: String,
+    /// The seed.
+    pub seed: u64,
+    /// The workers by number; the hub, if any, is the last.
+    pub players: Vec<Player>,
+    /// The scenario, where there is one.
+    pub scenario: Option<Scenario>,
+}
+
+impl Cast {
+    /// The cast of a record.
+    #[must_use]
+    pub fn of(record: &Record) -> Self {
+        let Some(header) = record.header() else { return Self::default() };
+        let groups = header.workers.iter();
+        let mut players: Vec<Player> = groups
+            .flat_map(|group| {
+                let (name, slots) = (group.name.clone(), group.policy.concurrency);
+                std::iter::repeat_n(Player { name, slots, capacity: group.capacity }, group.count as usize)
+            })
+            .collect();
+        if header.hub.is_some() {
+            players.push(Player { name: "hub".to_owned(), slots: 0, capacity: 0 });
+        }
+        let (title, why) = match &header.scenario {
+            Some(scenario) => (scenario.name.clone(), scenario.why.clone()),
+            None => (record.name.clone(), format!("recorded by {}", header.program)),
+        };
+        let title = if title.is_empty() { format!("seed {}", header.seed) } else { title };
+        Self { title, subtitle: why, seed: header.seed, players, scenario: header.scenario.clone() }
+    }
+
+    /// A worker's name: `worker 2`, or `hub`.
+    #[must_use]
+    pub fn name(&self, worker: u32) -> String {
+        match self.players.get(worker as usize) {
+            Some(player) if player.name == "hub" && player.slots == 0 => "hub".to_owned(),
+            _ => format!("worker {worker}"),
+        }
+    }
+}
+
+/// Writes a view of a record.
+///
+/// # Errors
+/// The output cannot be written.
+pub fn write(record: &Record, view: View, out: &mut dyn Write) -> io::Result<()> {
+    let cast = Cast::of(record);
+    let broken = broken_rules(record);
+    match view {
+        View::Text => text::write(record, &cast, out),
+        View::Short => short::write(record, &cast, out),
+        View::Csv => counters::write(record, out),
+        View::Perfetto => perfetto::write(&timeline::Timeline::of(record), &cast, &broken, out),
+        View::Html => html::write(&timeline::Timeline::of(record), &cast, &broken, out),
+    }
+}
+
+/// A broken rule, and when it broke.
+type Broken<'a> = (Instant, &'a BrokenRule);
+
+/// The broken rules that a record tells of.
+fn broken_rules(record: &Record) -> Vec<Broken<'_>> {
+    record
+        .entries
+        .iter()
+        .filter_map(|entry| match &entry.line {
+            Line::Violation { t, broken } => Some((*t, broken)),
+            Line::Header(_) | Line::Step(_) | Line::Gap(_) | Line::Start { .. } | Line::Event(_) => None,
+        })
+        .collect()
+}

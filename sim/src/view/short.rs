@@ -1,0 +1,149 @@
+//! State changes alone: a column for each place of each worker's table.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use downbeat_core::machine::{Action, CallId, Input};
+
+use super::{Cast, text, words};
+use crate::event::Event;
+use crate::record::Record;
+
+/// With more places than this in all, a line shows those of its own worker.
+const WIDE: usize = 96;
+
+#[derive(Default)]
+struct Board {
+    /// Each worker's places.
+    places: Vec<Vec<char>>,
+    /// A poll is in flight.
+    polling: Vec<bool>,
+    /// Calls in flight, and the place that they are about.
+    calls: BTreeMap<(u32, CallId), u16>,
+}
+
+/// Writes a line for each event that changes a place or a poll, and for each that is not a worker's.
+pub(super) fn write(record: &Record, cast: &Cast, out: &mut dyn Write) -> io::Result<()> {
+    let places: Vec<Vec<char>> =
+        cast.players.iter().map(|player| vec!['.'; usize::from(player.capacity)]).collect();
+    let wide = places.iter().map(Vec::len).sum::<usize>() <= WIDE;
+    let mut board = Board { polling: vec![false; places.len()], places, calls: BTreeMap::new() };
+    writeln!(out, ". idle   r run   u update   ~ waits for a retry   e extend   s store   p poll in flight")?;
+    let mut last = String::new();
+    for (_, event) in record.events() {
+        let (worker, what) = match &event {
+            Event::Step { worker, input, action, .. } => {
+                board.input(*worker, input);
+                board.action(*worker, action);
+                (Some(*worker), said(input, action))
+            }
+            Event::Started { worker, .. } => (Some(*worker), "starts".to_owned()),
+            Event::Crashed { worker, .. } => {
+                board.clear(*worker);
+                (Some(*worker), "crashes".to_owned())
+            }
+            Event::Stored { .. } | Event::Server { .. } => continue,
+            Event::Fault { .. } | Event::Healed { .. } => {
+                writeln!(out, "{}", text::line(&event, &text::Names::of(cast)))?;
+                continue;
+            }
+        };
+        let shown = board.show(if wide { None } else { worker });
+        let quiet = matches!(event, Event::Step { .. }) && shown == last;
+        if !quiet {
+            let name = worker.map_or_else(String::new, |worker| cast.name(worker).replace("worker ", "w"));
+            writeln!(out, "{:>12}  {name:<4} {shown}  {what}", words::clock(event.at()))?;
+        }
+        last = shown;
+    }
+    Ok(())
+}
+
+fn said(input: &Input, action: &Action) -> String {
+    match (input, action) {
+        (Input::Tick, action) => words::action(action),
+        (input, Action::Wait { .. }) => words::input(input),
+        (input, action) => format!("{} -> {}", words::input(input), words::action(action)),
+    }
+}
+
+impl Board {
+    fn set(&mut self, worker: u32, place: u16, state: char) {
+        let places = self.places.get_mut(worker as usize);
+        if let Some(cell) = places.and_then(|places| places.get_mut(usize::from(place))) {
+            *cell = state;
+        }
+    }
+
+    fn is(&self, worker: u32, place: u16, state: char) -> bool {
+        self.places.get(worker as usize).and_then(|places| places.get(usize::from(place))) == Some(&state)
+    }
+
+    fn poll(&mut self, worker: u32, polls: bool) {
+        if let Some(polling) = self.polling.get_mut(worker as usize) {
+            *polling = polls;
+        }
+    }
+
+    fn clear(&mut self, worker: u32) {
+        if let Some(places) = self.places.get_mut(worker as usize) {
+            places.fill('.');
+        }
+        self.poll(worker, false);
+        self.calls.retain(|(of, _), _| *of != worker);
+    }
+
+    fn input(&mut self, worker: u32, input: &Input) {
+        match input {
+            Input::Replied { call, reply } => {
+                let Some(place) = self.calls.remove(&(worker, *call)) else { return };
+                if place == u16::MAX {
+                    self.poll(worker, false);
+                } else if self.is(worker, place, 'e') {
+                    self.set(worker, place, 'r');
+                } else if self.is(worker, place, 'u') || self.is(worker, place, 's') {
+                    self.set(worker, place, if reply.is_ok() { '.' } else { '~' });
+                }
+            }
+            Input::Finished { slot, .. } => self.set(worker, slot.index(), 'u'),
+            Input::Tick | Input::Leased { .. } | Input::Token(_) | Input::Control(_) => {}
+        }
+    }
+
+    fn action(&mut self, worker: u32, action: &Action) {
+        let (call, place, state) = match action {
+            Action::Run { slot, .. } => return self.set(worker, slot.index(), 'r'),
+            Action::Discard { slot, .. } => return self.set(worker, slot.index(), '.'),
+            Action::Stopped => return self.clear(worker),
+            Action::Poll { call, .. } => {
+                self.calls.insert((worker, *call), u16::MAX);
+                return self.poll(worker, true);
+            }
+            Action::Extend { call, slot } => {
+                let running = self.is(worker, slot.index(), 'r');
+                (*call, slot.index(), running.then_some('e'))
+            }
+            Action::Update { call, slot, .. } => (*call, slot.index(), Some('u')),
+            Action::Spill { call, slot } => (*call, slot.index(), Some('s')),
+            Action::Refuse { .. }
+            | Action::Ignore { .. }
+            | Action::Recall { .. }
+            | Action::Refresh { .. }
+            | Action::Wait { .. } => return,
+        };
+        if let Some(state) = state {
+            self.set(worker, place, state);
+            self.calls.insert((worker, call), place);
+        }
+    }
+
+    fn show(&self, only: Option<u32>) -> String {
+        let all = self.places.iter().zip(&self.polling).zip(0_u32..);
+        let shown = all.filter(|(_, worker)| only.is_none_or(|only| only == *worker));
+        let one = |((places, polling), _): ((&Vec<char>, &bool), u32)| {
+            let poll = if *polling { 'p' } else { ' ' };
+            format!("{poll}|{}|", places.iter().collect::<String>())
+        };
+        shown.map(one).collect::<Vec<_>>().join(" ")
+    }
+}

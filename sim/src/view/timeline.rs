@@ -1,0 +1,144 @@
+//! A run as spans, marks and arrows on lanes: what Perfetto and the page draw.
+
+mod build;
+
+use downbeat_core::machine::{Instant, TaskKey};
+
+use crate::record::Record;
+
+/// Whose lane it is.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Process {
+    Server,
+    Faults,
+    Worker(u32),
+}
+
+/// Which of a process's lanes.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Row {
+    /// The process itself: its life, its pauses; of the faults, one by number.
+    Own(u32),
+    /// A place of the table: runs and reports.
+    Slot(u16),
+    /// The lease of the task in that place, and its extensions.
+    Lease(u16),
+    /// Polls, and the windows in which none is sent.
+    Poll,
+    /// Token refreshes.
+    Auth,
+    /// Tasks that were given too much, on their way back.
+    Return,
+}
+
+/// A lane.
+pub(super) type Lane = (Process, Row);
+
+/// What a span is of.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Kind {
+    Run,
+    Report,
+    /// Between a failed report and the next.
+    Retry,
+    Store,
+    Lease,
+    Extend,
+    Poll,
+    EmptyPoll,
+    Refuse,
+    Refresh,
+    Backoff,
+    Up,
+    Paused,
+    Fault,
+}
+
+impl Kind {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Report => "update",
+            Self::Retry => "waits to retry",
+            Self::Store => "store",
+            Self::Lease => "lease",
+            Self::Extend => "extend",
+            Self::Poll => "poll",
+            Self::EmptyPoll => "empty poll",
+            Self::Refuse => "give back",
+            Self::Refresh => "refresh token",
+            Self::Backoff => "backoff",
+            Self::Up => "up",
+            Self::Paused => "paused",
+            Self::Fault => "fault",
+        }
+    }
+}
+
+/// Something that lasted.
+#[derive(Clone, Debug)]
+pub(super) struct Span {
+    pub(super) lane: Lane,
+    pub(super) kind: Kind,
+    pub(super) from: Instant,
+    /// `None`: not before the record ends.
+    pub(super) until: Option<Instant>,
+    /// It ended as it should not.
+    pub(super) failed: bool,
+    pub(super) task: Option<TaskKey>,
+    /// How it began and how it ended, in words.
+    pub(super) note: String,
+}
+
+/// Something that happened at one moment.
+#[derive(Clone, Debug)]
+pub(super) struct Mark {
+    pub(super) lane: Lane,
+    pub(super) at: Instant,
+    pub(super) what: String,
+    /// It belongs among what a person looks for first.
+    pub(super) loud: bool,
+}
+
+/// From what went wrong to what makes it good: a failed attempt to its retry, a lapse to the second run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrow {
+    pub(super) from: (Instant, Lane),
+    pub(super) to: (Instant, Lane),
+    pub(super) second_run: bool,
+}
+
+/// The order in which things happened, by their numbers.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Happening {
+    Begin(usize),
+    End(usize),
+    Mark(usize),
+    Arrow(usize),
+    Count { process: Process, at: Instant, name: &'static str, value: u64 },
+}
+
+/// A whole run.
+#[derive(Debug, Default)]
+pub(super) struct Timeline {
+    pub(super) spans: Vec<Span>,
+    pub(super) marks: Vec<Mark>,
+    pub(super) arrows: Vec<Arrow>,
+    pub(super) order: Vec<Happening>,
+    /// When no fault was left; `None`: there was none, or the record does not say.
+    pub(super) healed: Option<Instant>,
+    pub(super) end: Instant,
+    /// Calls that were sent, and those that failed: when.
+    pub(super) calls: Vec<(Instant, bool)>,
+}
+
+impl Timeline {
+    /// Reads a record.
+    pub(super) fn of(record: &Record) -> Self {
+        let mut builder = build::Builder::default();
+        for (_, event) in record.events() {
+            builder.on(&event);
+        }
+        builder.finish()
+    }
+}
