@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use downbeat_core::machine::{Action, Entry, HubAction, Instant, Machine, Policy};
+use downbeat_core::machine::{Action, Entry, HubAction, Input, Instant, Machine, Policy};
 use downbeat_core::record::Step;
 
+use crate::oracle::Violation;
 use crate::record::{Header, HubState, Line, Record};
 
 /// What became of a replay.
@@ -20,6 +21,12 @@ pub struct Replay {
     pub dropped: u64,
     /// The first step at which the core answers something else.
     pub divergence: Option<Divergence>,
+    /// How many rules were judged.
+    pub judges: usize,
+    /// Rules that cannot be judged, for want of a server or of a scenario in the record.
+    pub skipped: Vec<&'static str>,
+    /// What the oracles found, one for each rule at the most.
+    pub violations: Vec<Violation>,
 }
 
 /// The core, told the same, answers something else.
@@ -31,6 +38,8 @@ pub struct Divergence {
     pub at: Instant,
     /// Which worker was told; `None`: the hub.
     pub worker: Option<u32>,
+    /// What it was told.
+    pub input: Input,
     /// What the record says.
     pub recorded: Answered,
     /// What the core says.
@@ -76,10 +85,14 @@ pub fn replay(record: &Record) -> Replay {
                     replay.steps += 1;
                     if recorded != now {
                         core.give_up(step);
-                        let worker = step.w;
-                        let found =
-                            Divergence { line: entry.number, at: step.t, worker, recorded, core: now };
-                        replay.divergence.get_or_insert(found);
+                        replay.divergence.get_or_insert(Divergence {
+                            line: entry.number,
+                            at: step.t,
+                            worker: step.w,
+                            input: step.input,
+                            recorded,
+                            core: now,
+                        });
                     }
                 }
             },

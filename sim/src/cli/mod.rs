@@ -1,7 +1,10 @@
 //! The command line of `downbeat-sim`: one file per subcommand.
 
 mod conform;
+mod replay;
 mod scenario;
+mod source;
+mod view;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -35,6 +38,10 @@ Exit codes: 0 passed, 1 a check failed, 2 usage or a file that cannot be used.";
 enum Command {
     /// Run traces of the original Ruby class through the machine; prints `N passed, N failed`.
     Conform(conform::Args),
+    /// Tell the core a record's inputs again: does it give the same answers, and is a rule broken?
+    Replay(replay::Args),
+    /// Convert a run into text, a trace, a page or a table.
+    View(view::Args),
     /// Check, generate or describe scenario files.
     Scenario(scenario::Args),
 }
@@ -47,6 +54,8 @@ pub fn main() -> ExitCode {
     let mut err = io::stderr().lock();
     let code = match args.command {
         Command::Conform(args) => conform::run(&args, &mut out, &mut err),
+        Command::Replay(args) => replay::run(&args, &mut out, &mut err),
+        Command::View(args) => view::run(&args, &mut out, &mut err),
         Command::Scenario(args) => scenario::run(&args, &mut out, &mut err),
     };
     match code.and_then(|code| out.flush().map(|()| code)) {

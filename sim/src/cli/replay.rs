@@ -48,7 +48,11 @@ fn report(record: &Record, replay: &Replay, out: &mut dyn Write, err: &mut dyn W
     let segments = if replay.segments == 1 { "segment" } else { "segments" };
     writeln!(out, "{} steps of {} {segments} replayed", replay.steps, replay.segments)?;
     if !replay.skipped.is_empty() {
-        writeln!(out, "not judged, for want of a server or a scenario in the record: {}", replay.skipped.join(", "))?;
+        writeln!(
+            out,
+            "not judged, for want of a server or a scenario in the record: {}",
+            replay.skipped.join(", ")
+        )?;
     }
     writeln!(out, "judged by {} rules", replay.judges)?;
     for broken in &replay.violations {

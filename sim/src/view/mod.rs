@@ -28,6 +28,8 @@ pub enum View {
     Html,
     /// Counters for each second.
     Csv,
+    /// The record itself, as JSON Lines.
+    Record,
 }
 
 /// A worker as views name it.
@@ -100,6 +102,10 @@ pub fn write(record: &Record, view: View, out: &mut dyn Write) -> io::Result<()>
         View::Text => text::write(record, &cast, out),
         View::Short => short::write(record, &cast, out),
         View::Csv => counters::write(record, out),
+        View::Record => record
+            .entries
+            .iter()
+            .try_for_each(|entry| writeln!(out, "{}", entry.line.to_json().map_err(io::Error::other)?)),
         View::Perfetto => perfetto::write(&timeline::Timeline::of(record), &cast, &broken, out),
         View::Html => html::write(&timeline::Timeline::of(record), &cast, &broken, out),
     }
