@@ -1,0 +1,147 @@
+//! Which lanes are drawn, where, and under which names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use super::escape;
+use crate::view::timeline::{Kind, Lane, Process, Row, Timeline};
+use crate::view::{Broken, Cast, words};
+
+/// More workers than these are counted in the charts and not drawn.
+const WORKERS_MAX: usize = 40;
+/// Where the lanes of the faults begin: below the axis and the charts.
+const TOP: u32 = 150;
+const FAULT: u32 = 16;
+
+/// Heights, names and places of all lanes.
+pub(super) struct Layout {
+    /// The top of each lane, and its height.
+    lanes: BTreeMap<Lane, (u32, u32)>,
+    labels: Vec<(u32, String, &'static str)>,
+    pub(super) height: u32,
+    pub(super) notes: Vec<String>,
+}
+
+impl Layout {
+    pub(super) fn of(line: &Timeline, cast: &Cast, broken: &[Broken<'_>]) -> Self {
+        let used: BTreeSet<Lane> =
+            line.spans.iter().map(|span| span.lane).chain(line.marks.iter().map(|mark| mark.lane)).collect();
+        let mut layout = Self { lanes: BTreeMap::new(), labels: Vec::new(), height: TOP, notes: Vec::new() };
+        layout.labels.push((64, "calls per second".to_owned(), "small"));
+        layout.labels.push((124, "open tasks".to_owned(), "small"));
+        layout.faults(line);
+        let accused: BTreeSet<u32> = broken.iter().filter_map(|(_, rule)| rule.w).collect();
+        let all: BTreeSet<u32> = used
+            .iter()
+            .filter_map(
+                |(process, _)| if let Process::Worker(worker) = process { Some(*worker) } else { None },
+            )
+            .collect();
+        let mut shown: Vec<u32> = all.iter().copied().filter(|worker| accused.contains(worker)).collect();
+        shown.extend(all.iter().copied().filter(|worker| !accused.contains(worker)));
+        if shown.len() > WORKERS_MAX {
+            layout.notes.push(format!(
+                "{} of {} workers are drawn; the charts count all of them, and the record has them all.",
+                WORKERS_MAX,
+                shown.len()
+            ));
+            shown.truncate(WORKERS_MAX);
+        }
+        shown.sort_unstable();
+        for worker in shown {
+            layout.worker(worker, &used, cast);
+        }
+        layout.height += 8;
+        layout
+    }
+
+    fn faults(&mut self, line: &Timeline) {
+        let names = line.spans.iter().filter(|span| span.kind == Kind::Fault);
+        for span in names {
+            if !self.lanes.contains_key(&span.lane) {
+                self.add(span.lane, FAULT, Some((span.note.replace('_', " "), "small fault")));
+            }
+        }
+        self.height += 6;
+    }
+
+    fn worker(&mut self, worker: u32, used: &BTreeSet<Lane>, cast: &Cast) {
+        let process = Process::Worker(worker);
+        let task = cast.players.get(worker as usize).map(|player| player.name.as_str());
+        let name = cast.name(worker);
+        let label = match task {
+            Some(task) if task != name => format!("{name}  ·  {task}"),
+            _ => name,
+        };
+        self.height += 8;
+        self.add((process, Row::Own(0)), 14, Some((label, "name")));
+        for (_, row) in used.range((process, Row::Own(0))..=(process, Row::Return)) {
+            match row {
+                Row::Own(_) | Row::Lease(_) => {}
+                Row::Slot(index) => self.add((process, *row), 20, Some((format!("slot {index}"), "small"))),
+                Row::Poll => self.add((process, *row), 13, Some(("polls".to_owned(), "small"))),
+                Row::Auth => self.add((process, *row), 13, Some(("token".to_owned(), "small"))),
+                Row::Return => self.add((process, *row), 13, Some(("give-backs".to_owned(), "small"))),
+            }
+        }
+    }
+
+    fn add(&mut self, lane: Lane, height: u32, label: Option<(String, &'static str)>) {
+        self.lanes.insert(lane, (self.height, height));
+        if let Some((text, class)) = label {
+            self.labels.push((self.height + height.min(17) - 4, text, class));
+        }
+        self.height += height;
+    }
+
+    /// The top and the height of what is drawn on a lane; `None`: the lane is not drawn.
+    pub(super) fn place(&self, lane: Lane, kind: Option<Kind>) -> Option<(u32, u32)> {
+        // A lease runs below its slot.
+        let (process, row) = lane;
+        if let Row::Lease(index) = row {
+            let (top, height) = *self.lanes.get(&(process, Row::Slot(index)))?;
+            return Some(if kind == Some(Kind::Extend) {
+                (top + height - 6, 5)
+            } else {
+                (top + height - 5, 3)
+            });
+        }
+        let (top, height) = *self.lanes.get(&lane)?;
+        Some(match (row, kind) {
+            (Row::Slot(_), Some(Kind::Retry)) => (top + 6, 3),
+            (Row::Slot(_), _) => (top + 2, height - 8),
+            (Row::Own(_), Some(Kind::Up)) => (top + height / 2, 2),
+            (Row::Poll, Some(Kind::Backoff)) => (top + 1, height - 3),
+            _ => (top + 2, height - 5),
+        })
+    }
+
+    /// The column of names.
+    pub(super) fn names(&self) -> String {
+        let mut svg = String::new();
+        for (y, text, class) in &self.labels {
+            let x = if *class == "name" { 10 } else { 22 };
+            let short: String = text.chars().take(24).collect();
+            let _ = writeln!(
+                svg,
+                "<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{}<title>{}</title></text>",
+                escape(&short),
+                escape(text)
+            );
+        }
+        svg
+    }
+}
+
+/// A span's words for whoever hovers.
+pub(super) fn title(span: &crate::view::timeline::Span, end: downbeat_core::machine::Instant) -> String {
+    let until = span.until.unwrap_or(end);
+    let name = match span.task {
+        Some(task) => format!("{} {}", span.kind.name(), words::task(task)),
+        None => span.kind.name().to_owned(),
+    };
+    let note = if span.note.is_empty() { String::new() } else { format!("\n{}", span.note) };
+    let (from, to, lasted) =
+        (words::time(span.from), words::time(until), words::span(span.from.until(until)));
+    escape(&format!("{name}\n{from} to {to} ({lasted}){note}"))
+}
