@@ -30,8 +30,6 @@
 //! The promise is at-least-once: no result is lost, and a task may run twice (a worker that was cut off, a lease that
 //! ended). `docs/runner.md` has the picture of the threads; `docs/invariants.md` what is promised.
 
-#![expect(dead_code, reason = "the skeleton of the API: the runner follows")]
-
 mod clock;
 mod config;
 mod context;
@@ -39,6 +37,8 @@ mod error;
 mod event;
 mod handler;
 mod runner;
+mod store;
+mod transport;
 mod worker;
 
 pub use clock::StdClock;
@@ -47,6 +47,7 @@ pub use context::Context;
 pub use error::{Error, TaskError};
 pub use event::{Event, EventKind};
 pub use runner::{Handle, Runner, Running, Summary, WorkerState};
+pub use transport::UreqTransport;
 pub use worker::Worker;
 
 pub use downbeat_core::machine::Policy;

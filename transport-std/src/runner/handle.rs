@@ -1,14 +1,16 @@
 //! What can be said to a running runner, and what it says at its end.
 
-use downbeat_core::machine::Snapshot;
+use std::fmt;
+use std::sync::Arc;
 
-use super::Runner;
-use crate::error::Error;
+use downbeat_core::machine::{Control, HubInput, Input, Snapshot};
+
+use super::shared::Shared;
 
 /// A runner at work. Dropping it leaves it at work.
 #[derive(Debug)]
 pub struct Running {
-    handle: Handle,
+    pub(super) handle: Handle,
 }
 
 impl Running {
@@ -18,40 +20,91 @@ impl Running {
         self.handle.clone()
     }
 
-    /// Waits until the runner has ended: drained or aborted.
+    /// Waits until the runner has ended: drained or aborted. User code that never ends is not waited for.
     #[must_use]
     pub fn join(self) -> Summary {
-        Summary::default()
+        let shared = &self.handle.shared;
+        shared.crew.wait_ended();
+        shared.declare_over();
+        shared.counts.summary()
     }
 }
 
 /// Talks to a runner at work, from any thread. Clones talk to the same runner.
-#[derive(Clone, Debug)]
-pub struct Handle {}
+#[derive(Clone)]
+pub struct Handle {
+    pub(super) shared: Arc<Shared>,
+}
 
 impl Handle {
     /// Asks for no new task, finishes what is held, then ends. After the drain's time running tasks are given back.
-    pub fn drain(&self) {}
+    pub fn drain(&self) {
+        tracing::info!("draining: no new tasks, what runs may finish");
+        self.shared.tell_from_outside(HubInput::Control(Control::Drain));
+    }
 
     /// Gives up what is held (results go to the store where there is one), then ends.
-    pub fn abort(&self) {}
+    pub fn abort(&self) {
+        tracing::warn!("aborting: running tasks are left to their leases");
+        for side in &self.shared.sides {
+            side.cancel_all();
+        }
+        self.shared.tell_from_outside(HubInput::Control(Control::Abort));
+    }
 
     /// Stops polling for this task type; what runs goes on. Answers how many workers have it.
     pub fn pause(&self, task: &str) -> usize {
-        let _ = task;
-        0
+        self.control(task, Control::Pause)
     }
 
     /// Polls for this task type again. Answers how many workers have it.
     pub fn resume(&self, task: &str) -> usize {
-        let _ = task;
-        0
+        self.control(task, Control::Resume)
+    }
+
+    fn control(&self, task: &str, control: Control) -> usize {
+        let workers = (0..).zip(&self.shared.sides).filter(|(_, side)| side.task == task);
+        workers
+            .map(|(worker, _)| {
+                let input = Input::Control(control);
+                self.shared.tell_from_outside(HubInput::Worker { worker, input });
+            })
+            .count()
     }
 
     /// The state of each worker, in the order in which they were added.
     #[must_use]
     pub fn snapshot(&self) -> Vec<WorkerState> {
-        Vec::new()
+        self.shared.crew.look(|hub| {
+            let states = hub.members().iter().map(|member| member.machine().snapshot());
+            let sides = self.shared.sides.iter();
+            sides
+                .zip(states)
+                .map(|(side, state)| WorkerState {
+                    task: side.task.clone(),
+                    domain: side.domain.clone(),
+                    state,
+                })
+                .collect()
+        })
+    }
+
+    /// What the runner did so far.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        self.shared.counts.summary()
+    }
+
+    /// Whether the runner has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.shared.crew.has_ended()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").field("workers", &self.shared.sides.len()).finish_non_exhaustive()
     }
 }
 
@@ -68,6 +121,7 @@ pub struct WorkerState {
 
 /// What a runner did, in numbers.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
 pub struct Summary {
     /// Tasks that were run.
     pub tasks: u64,
@@ -83,21 +137,12 @@ pub struct Summary {
     pub given_back: u64,
     /// Results that went to the store.
     pub stored: u64,
+    /// Results that the server took from the store, earlier runs' included.
+    pub resent: u64,
     /// Results that were given up: rejected by the server, or unreported at an abort without a store.
     pub given_up: u64,
     /// Elements of polls that could not even be reported.
     pub unreportable: u64,
     /// Events that found the channel full.
     pub events_dropped: u64,
-}
-
-impl Runner {
-    /// Starts the runner's threads and answers at once.
-    ///
-    /// # Errors
-    /// As [`Runner::run`].
-    pub fn start(mut self) -> Result<Running, Error> {
-        self.settings()?;
-        Ok(Running { handle: Handle {} })
-    }
 }

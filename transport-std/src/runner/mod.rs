@@ -1,6 +1,16 @@
 //! The runner: builder, start, and what can be said to it from other threads.
 
+mod answer;
+mod calls;
+mod crew;
+mod external;
 mod handle;
+mod held;
+mod perform;
+mod resend;
+mod shared;
+mod start;
+mod trouble;
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

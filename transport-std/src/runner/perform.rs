@@ -1,0 +1,211 @@
+//! Performs one job after the other: calls, the user's code, the store.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use downbeat_core::machine::{
+    Action, CallError, CallId, Clock, Fault, HubAction, HubInput, Input, Loss, SlotId,
+};
+use downbeat_core::ports::Transport;
+
+use super::crew::DONE;
+use super::held::{Held, Payload, Report};
+use super::shared::{Shared, Side, count};
+use crate::context::{Context, Facts, lock};
+use crate::event::EventKind;
+use crate::handler::{EndStatus, Ending};
+
+/// How long a recalled task may take to end by itself before it is given back.
+const RECALL_GRACE: Duration = Duration::from_secs(1);
+
+/// A thread's means: what it shares with all, and its own transport.
+pub(crate) struct Performer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) transport: Box<dyn Transport + Send>,
+}
+
+impl Performer {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let transport = (shared.transports)();
+        Self { shared, transport }
+    }
+
+    pub(crate) fn perform(&mut self, job: HubAction) {
+        let shared = Arc::clone(&self.shared);
+        let (worker, action) = match job {
+            HubAction::Worker { worker, action } => (worker, action),
+            HubAction::Refresh { call } => return self.refresh(call),
+            HubAction::Wait { .. } | HubAction::Stopped => return,
+        };
+        let Some(side) = shared.side(worker) else { return };
+        match action {
+            Action::Run { slot, .. } => self.run(worker, side, slot),
+            Action::Poll { call, count, wait } => self.poll(worker, side, call, count, wait),
+            Action::Update { call, slot, attempt, take_next } => {
+                self.update(worker, side, call, slot, attempt, take_next);
+            }
+            Action::Extend { call, slot } => self.extend(worker, side, call, slot),
+            Action::Refuse { call, key } => self.refuse(worker, side, call, key),
+            Action::Recall { slot } => self.recall(worker, side, slot),
+            Action::Spill { call, slot } => self.spill(worker, side, call, slot),
+            Action::Discard { slot, why } => self.discard(side, slot, why),
+            Action::Ignore { .. } | Action::Refresh { .. } | Action::Wait { .. } | Action::Stopped => {}
+        }
+    }
+
+    // ---------------------------------------------------------------- the user's code
+
+    fn run(&mut self, worker: u16, side: &Side, slot: SlotId) {
+        let Some(held) = side.held(slot) else { return };
+        let shared = Arc::clone(&self.shared);
+        let started = shared.clock.now();
+        count(&shared.counts.tasks);
+        shared.emit(side, || EventKind::TaskExecutionStarted {
+            task_id: held.facts.task_id.clone(),
+            workflow_instance_id: held.facts.workflow_id.clone(),
+            worker_id: side.worker_id.clone(),
+        });
+        let context = Context::new(held.facts.clone(), Arc::clone(&held.recall));
+        let payload = lock(&held.input).take();
+        let ending = match payload {
+            Some(Payload::Inline(input)) => side.handler.call(&input, &context),
+            Some(Payload::External(path)) => match self.fetch_input(&path) {
+                Ok(input) => side.handler.call(&input, &context),
+                Err(ending) => ending,
+            },
+            Some(Payload::Unfit(reason)) => Ending::failed(reason),
+            None => Ending::failed("the task was started twice"),
+        };
+        let finished = shared.clock.now();
+        let duration = started.until(finished);
+        shared.emit(side, || execution_ended(side, &held.facts, &ending, duration));
+        let report = Report::of_ending(&held.facts, &side.worker_id, &ending, &context.take_log());
+        if !shared.finish(worker, &held, report) {
+            tracing::warn!(
+                task = held.facts.task_id,
+                "a task ended after it was given back; its result is dropped"
+            );
+        }
+    }
+
+    fn recall(&self, worker: u16, side: &Side, slot: SlotId) {
+        let shared = &self.shared;
+        let Some(held) = side.held(slot) else { return };
+        held.recall.cancel();
+        let mut recalled = lock(&shared.recalled);
+        let first = recalled.is_empty();
+        recalled.push((worker, held));
+        if !first {
+            return;
+        }
+        // The first of them waits for all: until they have ended by themselves, or the grace is over.
+        let until = shared.clock.now().after(RECALL_GRACE);
+        loop {
+            recalled.retain(|(_, held)| held.report().is_none());
+            let left = shared.clock.now().until(until);
+            if recalled.is_empty() || left.is_zero() {
+                break;
+            }
+            recalled =
+                shared.recalled_ended.wait_timeout(recalled, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let late = std::mem::take(&mut *recalled);
+        drop(recalled);
+        for (worker, held) in late {
+            let Some(side) = shared.side(worker) else { continue };
+            let report = Report::of_give_back(&held.facts, &side.worker_id);
+            if shared.finish(worker, &held, report) {
+                tracing::info!(task = held.facts.task_id, "a running task is given back to the server");
+            }
+        }
+    }
+
+    // ---------------------------------------------------------------- the store
+
+    fn spill(&self, worker: u16, side: &Side, call: CallId, slot: SlotId) {
+        let shared = &self.shared;
+        let reply = match (side.held(slot).and_then(|held| Some((held.report()?, held))), &shared.store) {
+            (Some((report, held)), Some(store)) => match store.keep(&report.body) {
+                Ok(()) => {
+                    count(&shared.counts.stored);
+                    shared.emit(side, || {
+                        update_failed(side, &held, &report, "the result is kept in the store")
+                    });
+                    side.release(slot);
+                    DONE
+                }
+                Err(cause) => {
+                    tracing::error!(%cause, store = %store.directory().display(), "a result could not be stored; it stays in memory");
+                    Err(CallError::new(Fault::Unknown))
+                }
+            },
+            (_, _) => Err(CallError::new(Fault::Unknown)),
+        };
+        shared.tell(HubInput::Worker { worker, input: Input::Replied { call, reply } });
+    }
+
+    fn discard(&self, side: &Side, slot: SlotId, why: Loss) {
+        let shared = &self.shared;
+        let Some(held) = side.held(slot) else { return };
+        side.release(slot);
+        let Some(report) = held.report() else { return };
+        let what = match why {
+            Loss::Rejected => "the server will never take this result",
+            Loss::Aborted => "aborted before the server took the result, and there is no store",
+            Loss::UnsafeYield => {
+                "the progress may have been taken; to repeat it could disturb the task's next run"
+            }
+            Loss::GaveUp => "four tries failed",
+        };
+        count(&shared.counts.given_up);
+        let id = &held.facts.task_id;
+        match (&shared.store, why) {
+            (Some(store), Loss::Rejected) => match store.bury(&report.body) {
+                Ok(path) => tracing::error!(task = id, dead_letter = %path.display(), "{what}; it is kept"),
+                Err(cause) => tracing::error!(task = id, %cause, "{what}, nor could it be stored"),
+            },
+            (_, Loss::UnsafeYield) => tracing::warn!(task = id, "{what}"),
+            (_, Loss::Rejected | Loss::Aborted | Loss::GaveUp) => tracing::error!(task = id, "{what}"),
+        }
+        shared.emit(side, || update_failed(side, &held, &report, what));
+    }
+}
+
+fn execution_ended(side: &Side, facts: &Facts, ending: &Ending, duration: Duration) -> EventKind {
+    let task_id = facts.task_id.clone();
+    let workflow_instance_id = facts.workflow_id.clone();
+    let worker_id = side.worker_id.clone();
+    let (cause, is_retryable) = match &ending.status {
+        EndStatus::Completed | EndStatus::InProgress(_) => {
+            let output_size_bytes = ending.output.len();
+            return EventKind::TaskExecutionCompleted {
+                task_id,
+                workflow_instance_id,
+                worker_id,
+                duration,
+                output_size_bytes,
+            };
+        }
+        EndStatus::Failed(reason) => (reason.clone(), true),
+        EndStatus::Terminal(reason) => (reason.clone(), false),
+    };
+    EventKind::TaskExecutionFailure {
+        task_id,
+        workflow_instance_id,
+        worker_id,
+        duration,
+        cause,
+        is_retryable,
+    }
+}
+
+fn update_failed(side: &Side, held: &Held, report: &Report, cause: &str) -> EventKind {
+    EventKind::TaskUpdateFailure {
+        task_id: held.facts.task_id.clone(),
+        workflow_instance_id: held.facts.workflow_id.clone(),
+        worker_id: side.worker_id.clone(),
+        cause: cause.to_owned(),
+        retry_count: held.attempts(),
+        task_result: String::from_utf8_lossy(&report.body).into_owned(),
+    }
+}

@@ -1,0 +1,176 @@
+//! From a description to threads at work.
+
+use std::sync::{Arc, Condvar, Mutex, RwLock};
+
+use downbeat_core::machine::{Control, Hub, HubInput, HubPolicy, Input, LONG_POLL_MAX, PolicyError};
+use downbeat_core::ports::Transport;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::crew::{Crew, StdMachine, StdMember};
+use super::handle::{Handle, Running};
+use super::shared::{Counts, Factory, Shared, Side};
+use super::trouble::Trouble;
+use super::{Runner, resend};
+use crate::clock::{StdClock, unix_millis};
+use crate::error::Error;
+use crate::store::Store;
+use crate::transport::UreqTransport;
+use crate::worker::Worker;
+
+/// Threads for what needs none of the slots' and none of the calls': the store, and the leader.
+const SPARE_THREADS: usize = 2;
+
+impl Runner {
+    /// Starts the runner's threads and answers at once.
+    ///
+    /// # Errors
+    /// As [`Runner::run`].
+    pub fn start(mut self) -> Result<Running, Error> {
+        self.settings()?;
+        for variable in self.unknown_variables() {
+            tracing::warn!(variable, "this environment variable means nothing to any worker here");
+        }
+        let clock = StdClock::new();
+        let url = self.url.take().ok_or(Error::NoServer)?;
+        let storage = UreqTransport::new(&url, clock)?;
+        let transports = {
+            let transport = storage.clone();
+            Box::new(move || -> Box<dyn Transport + Send> { Box::new(transport.clone()) }) as Factory
+        };
+        let paused: Vec<bool> = self.workers.iter().map(|worker| worker.paused).collect();
+        let crew = self.crew()?;
+        let worker_id = self.worker_id.take().unwrap_or_else(host_and_process);
+        let sides: Box<[Side]> = std::mem::take(&mut self.workers)
+            .into_iter()
+            .map(|worker| Side::new(worker, &worker_id))
+            .collect();
+        for side in &sides {
+            check_names(side)?;
+        }
+        let shared = Arc::new(Shared {
+            clock,
+            crew,
+            sides,
+            transports,
+            storage,
+            credentials: self.credentials.take(),
+            token: RwLock::new(None),
+            store: self.store.as_deref().map(Store::open).transpose()?,
+            events: self.events.take(),
+            counts: Counts::default(),
+            link: Trouble::new("the server cannot be reached", "the server can be reached again"),
+            auth: Trouble::new("the server gives no token", "the server gives tokens again"),
+            recalled: Mutex::default(),
+            recalled_ended: Condvar::new(),
+            over: Mutex::new(false),
+            over_changed: Condvar::new(),
+        });
+        launch(&shared, &paused, self.signals)
+    }
+
+    /// The hub with its machines, and the bounds of its crew.
+    fn crew(&self) -> Result<Crew, Error> {
+        let mut members = Vec::new();
+        let mut slots = 0;
+        let seed = seed();
+        for (worker, number) in self.workers.iter().zip(1_u64..) {
+            slots += usize::from(worker.policy.concurrency);
+            members.push(self.member(worker, seed.wrapping_add(number))?);
+        }
+        if members.is_empty() {
+            return Err(Error::NoWorker);
+        }
+        let policy = HubPolicy {
+            max_calls: self.max_calls,
+            authenticated: self.credentials.is_some(),
+            ..HubPolicy::default()
+        };
+        let of_all = |cause| Error::Policy { task: "*".to_owned(), cause };
+        let hub = Hub::new(members.into_boxed_slice(), policy, seed).map_err(of_all)?;
+        Ok(Crew::new(hub, slots + usize::from(self.max_calls) + SPARE_THREADS))
+    }
+
+    fn member(&self, worker: &Worker, seed: u64) -> Result<StdMember, Error> {
+        let of_worker = |cause: PolicyError| Error::Policy { task: worker.task.clone(), cause };
+        let mut policy = worker.policy;
+        policy.max_calls = self.max_calls;
+        policy.authenticated = self.credentials.is_some();
+        policy.store = self.store.is_some();
+        policy.drain_timeout = self.drain_timeout;
+        let capacity = usize::from(worker.capacity());
+        policy.check(capacity).map_err(of_worker)?;
+        let table = vec![Default::default(); capacity].into_boxed_slice();
+        let machine = StdMachine::with_storage(table, policy, seed).map_err(of_worker)?;
+        Ok(StdMember::new(machine))
+    }
+}
+
+/// Starts what runs: pauses first, then the signals' thread, the store's, the crew.
+fn launch(shared: &Arc<Shared>, paused: &[bool], signals: bool) -> Result<Running, Error> {
+    let handle = Handle { shared: Arc::clone(shared) };
+    if paused.contains(&true) {
+        // All at once, so that none polls before its own pause; then the others go on.
+        shared.tell_before_start(HubInput::Control(Control::Pause));
+        for (worker, _) in (0..).zip(paused).filter(|(_, paused)| !**paused) {
+            shared.tell_before_start(HubInput::Worker { worker, input: Input::Control(Control::Resume) });
+        }
+    }
+    if signals {
+        watch_signals(handle.clone())?;
+    }
+    let refused = |what| move |cause| Error::System { what, cause };
+    if shared.store.is_some() {
+        let shared = Arc::clone(shared);
+        let thread = std::thread::Builder::new().name("downbeat-store".to_owned());
+        thread.spawn(move || resend::send_stored(&shared)).map_err(refused("the store's thread"))?;
+    }
+    shared.start_crew().map_err(refused("the first thread"))?;
+    for side in &shared.sides {
+        tracing::info!(worker = side.task, domain = side.domain, as_ = side.worker_id, "polling");
+    }
+    Ok(Running { handle })
+}
+
+/// The first signal drains, the second aborts.
+fn watch_signals(handle: Handle) -> Result<(), Error> {
+    let refused = |what| move |cause| Error::System { what, cause };
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(refused("a signal handler"))?;
+    let thread = std::thread::Builder::new().name("downbeat-signals".to_owned());
+    let watch = move || {
+        let mut received = signals.forever();
+        if received.next().is_some() {
+            handle.drain();
+        }
+        if received.next().is_some() {
+            handle.abort();
+        }
+    };
+    thread.spawn(watch).map_err(refused("the signals' thread")).map(drop)
+}
+
+/// Refuses names that no request could carry.
+fn check_names(side: &Side) -> Result<(), Error> {
+    match side.poll_target(u16::MAX, LONG_POLL_MAX) {
+        Ok(_) => Ok(()),
+        Err(downbeat_core::wire::target::TargetError::TooLong) => Err(Error::Task {
+            task: side.task.clone(),
+            problem: "it, its domain or its worker id is too long",
+        }),
+        Err(downbeat_core::wire::target::TargetError::Segment) => {
+            Err(Error::Task { task: side.task.clone(), problem: "it is empty, `.`, `..` or has a `/` in it" })
+        }
+    }
+}
+
+/// Who polls, where nobody says: host and process.
+fn host_and_process() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}-{}", std::process::id())
+}
+
+/// Feeds the jitter: another one for every process and start.
+fn seed() -> u64 {
+    let millis = u64::try_from(unix_millis()).unwrap_or(0);
+    millis.rotate_left(20) ^ u64::from(std::process::id())
+}
