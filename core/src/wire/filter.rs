@@ -39,6 +39,12 @@ use super::track::{Step, Tracker};
 /// ```
 pub struct TaskFilter<B> {
     buffer: B,
+    cutter: Cutter,
+}
+
+/// The filter without its buffer: for whoever has no place to keep a borrowed one between two pieces.
+#[derive(Clone, Debug)]
+pub(crate) struct Cutter {
     tracker: Tracker,
     spans: Spans,
     /// Bytes of the current task that were to be kept.
@@ -50,7 +56,7 @@ impl<B: Buffer> TaskFilter<B> {
     /// Starts at the beginning of an answer.
     pub fn new(mut buffer: B) -> Self {
         buffer.clear();
-        Self { buffer, tracker: Tracker::new(), spans: Spans::new(), needed: 0, full: false }
+        Self { buffer, cutter: Cutter::new() }
     }
 
     /// Takes bytes off the front of `rest` up to the end of the next element, and gives that; `None`: all taken.
@@ -61,6 +67,40 @@ impl<B: Buffer> TaskFilter<B> {
     /// The answer is not JSON, or not tasks, from here on: the elements before have been given. Every later call
     /// answers the same.
     pub fn feed(&mut self, rest: &mut &[u8]) -> Result<Option<Element<'_>>, SyntaxError> {
+        self.cutter.feed(rest, &mut self.buffer)
+    }
+
+    /// Says whether the answer is whole; call it when the last piece was fed.
+    ///
+    /// # Errors
+    /// It ended too early (also where it is empty), or an earlier error again.
+    pub fn finish(&self) -> Result<(), SyntaxError> {
+        self.cutter.finish()
+    }
+
+    /// Starts over with the next answer.
+    pub fn reset(&mut self) {
+        self.cutter.reset();
+        self.buffer.clear();
+    }
+
+    /// Gives the buffer back.
+    pub fn into_buffer(self) -> B {
+        self.buffer
+    }
+}
+
+impl Cutter {
+    pub(crate) const fn new() -> Self {
+        Self { tracker: Tracker::new(), spans: Spans::new(), needed: 0, full: false }
+    }
+
+    /// As [`TaskFilter::feed`], with the same buffer at each call, unchanged between them.
+    pub(crate) fn feed<'b, B: Buffer>(
+        &mut self,
+        rest: &mut &[u8],
+        buffer: &'b mut B,
+    ) -> Result<Option<Element<'b>>, SyntaxError> {
         loop {
             let (taken, step) = self.tracker.step(rest)?;
             if taken == 0 {
@@ -70,50 +110,37 @@ impl<B: Buffer> TaskFilter<B> {
             *rest = tail;
             match step {
                 Step::Skip => {}
-                Step::Begin => self.begin(),
+                Step::Begin => {
+                    buffer.clear();
+                    self.begin();
+                }
                 Step::Keep { field, first } => {
                     if first {
                         self.spans.begin(field, self.needed);
                     }
-                    self.full = self.full || self.buffer.put(bytes).is_err();
+                    self.full = self.full || buffer.put(bytes).is_err();
                     self.needed = self.needed.saturating_add(taken);
                     self.spans.extend(field, self.needed);
                 }
                 Step::End { alien } => {
-                    let overflow = self.full.then(|| (self.needed, self.buffer.room()));
-                    return Ok(Some(element(
-                        self.buffer.bytes(),
-                        &self.spans,
-                        &self.tracker,
-                        alien,
-                        overflow,
-                    )));
+                    let overflow = self.full.then(|| (self.needed, B::room(buffer)));
+                    let bytes = B::bytes(buffer);
+                    return Ok(Some(element(bytes, &self.spans, &self.tracker, alien, overflow)));
                 }
             }
         }
     }
 
-    /// Says whether the answer is whole; call it when the last piece was fed.
-    ///
-    /// # Errors
-    /// It ended too early (also where it is empty), or an earlier error again.
-    pub fn finish(&self) -> Result<(), SyntaxError> {
+    pub(crate) fn finish(&self) -> Result<(), SyntaxError> {
         self.tracker.finish()
     }
 
-    /// Starts over with the next answer.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.tracker = Tracker::new();
         self.begin();
     }
 
-    /// Gives the buffer back.
-    pub fn into_buffer(self) -> B {
-        self.buffer
-    }
-
     fn begin(&mut self) {
-        self.buffer.clear();
         self.spans = Spans::new();
         self.needed = 0;
         self.full = false;
@@ -124,8 +151,8 @@ impl<B: Buffer> TaskFilter<B> {
 impl<B> fmt::Debug for TaskFilter<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TaskFilter")
-            .field("needed", &self.needed)
-            .field("full", &self.full)
+            .field("needed", &self.cutter.needed)
+            .field("full", &self.cutter.full)
             .finish_non_exhaustive()
     }
 }

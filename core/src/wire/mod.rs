@@ -26,6 +26,7 @@ mod value;
 
 pub use answer::{MESSAGE_MAX, ServerError, TokenError, read_token};
 pub use classify::{Accepted, CallKind, PREFIX, classify};
+pub(crate) use filter::Cutter;
 pub use filter::TaskFilter;
 pub use out::{Buffer, Counter, Full, Out, SliceBuffer};
 pub use result::{

@@ -1,0 +1,446 @@
+//! The session: all of the single-lane driver but its I/O.
+
+use super::call::{self, Call, Kept, Purpose, Token};
+use super::config::{Buffers, Config, SetupError, WINDOW};
+use super::desk::Desk;
+use crate::http::{Event, Exchange, Inbox, Want};
+use crate::machine::{Action, CallError, CallId, Control, Fault, Input, Instant, Policy, Reply, Worker};
+use crate::ports::{Cause, Executor, Failure};
+use crate::wire::{Cutter, Out};
+
+/// A worker with `N` slots, each with room for a result of `R` bytes, on one connection.
+///
+/// Ask [`Session::next`] what it needs, give it that, and tell what came of it by the method that the [`Demand`]
+/// names; until [`Demand::Stopped`]. Nothing is lost by asking twice.
+pub struct Session<'b, const N: usize, const R: usize> {
+    desk: Desk<N, R>,
+    config: Config<'b>,
+    receive: &'b mut [u8],
+    send: &'b mut [u8],
+    token: Token<'b>,
+    cutter: Cutter,
+    /// There is a connection that the next call may use.
+    open: bool,
+    call: Option<Call>,
+    /// The call in flight has ended so, and the machine is told next.
+    ended: Option<Input>,
+    control: Option<Control>,
+    /// A call has ended since the user's code had its last step: calls in a row must not starve it.
+    owes_step: bool,
+    counts: Counts,
+}
+
+/// What a session needs now.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Demand<'s> {
+    /// Nothing but to be asked again: a step of the user's code was run.
+    Turn,
+    /// Whether the kept connection is stale: [`Session::checked`].
+    Check,
+    /// A new connection: [`Session::connected`].
+    Connect,
+    /// These bytes written, or the first of them: [`Session::wrote`].
+    Write(&'s [u8]),
+    /// What was written flushed: [`Session::flushed`].
+    Flush,
+    /// Bytes read into this room: [`Session::received`].
+    Read(&'s mut [u8]),
+    /// Nothing until then, or until a [`Session::control`].
+    Wait {
+        /// `None`: only a control brings work.
+        until: Option<Instant>,
+    },
+    /// Nothing any more.
+    Stopped,
+}
+
+/// What a session met, for a status line; numbers saturate.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
+    /// Requests that were begun.
+    pub calls: u32,
+    /// Exchanges without a whole answer.
+    pub failures: u32,
+    /// Why the last of them failed.
+    pub last_failure: Option<Failure>,
+    /// Answers with a fault, such as a 5xx, or a body that could not be read.
+    pub faults: u32,
+    /// Elements of answers that were no tasks, or had no ids: nothing could be reported about them.
+    pub unreportable: u32,
+}
+
+/// What a session needs, before its memory is lent out.
+enum Need {
+    Turn,
+    Check,
+    Connect,
+    Write { from: usize, to: usize },
+    Flush,
+    Read,
+    Wait(Option<Instant>),
+    Stopped,
+}
+
+impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
+    /// Makes a session. Of `policy`, `max_calls` becomes 1, `store` false, and `authenticated` whether there is a
+    /// key; `seed` feeds the jitter, another for every device.
+    ///
+    /// # Errors
+    /// Names what does not fit, and the size that would.
+    pub fn new(
+        policy: Policy,
+        seed: u64,
+        config: Config<'b>,
+        buffers: Buffers<'b>,
+    ) -> Result<Self, SetupError> {
+        let authenticated = config.key.is_some();
+        let policy = Policy { max_calls: 1, store: false, authenticated, ..policy };
+        let worker = Worker::new(policy, seed).map_err(SetupError::Policy)?;
+        let needed = config.send_needed(R, if authenticated { buffers.token.len() } else { 0 })?;
+        buffers.check(needed.max(R), authenticated)?;
+        Ok(Self {
+            desk: Desk::new(worker),
+            config,
+            receive: buffers.receive,
+            send: buffers.send,
+            token: Token { memory: buffers.token, len: 0 },
+            cutter: Cutter::new(),
+            open: false,
+            call: None,
+            ended: None,
+            control: None,
+            owes_step: false,
+            counts: Counts::default(),
+        })
+    }
+
+    /// The machine, to look at.
+    #[must_use]
+    pub const fn worker(&self) -> &Worker<N> {
+        &self.desk.worker
+    }
+
+    /// What was met so far.
+    #[must_use]
+    pub const fn counts(&self) -> Counts {
+        Counts { unreportable: self.desk.unreportable, ..self.counts }
+    }
+
+    /// Tells a decision from outside. It takes effect once the call in flight has ended; of two before that, the
+    /// last counts, but for a drain or an abort, which stay.
+    pub const fn control(&mut self, control: Control) {
+        self.control = match (self.control, control) {
+            (Some(Control::Abort), _) => Some(Control::Abort),
+            (Some(Control::Drain), Control::Pause | Control::Resume) => Some(Control::Drain),
+            _ => Some(control),
+        };
+    }
+
+    /// Until when the I/O that is needed now may take; the end of time where none is.
+    #[must_use]
+    pub fn deadline(&self) -> Instant {
+        self.call.as_ref().map_or(Instant::FAR_FUTURE, |call| call.deadline)
+    }
+
+    /// Goes on, and says what is needed.
+    pub fn next<E: Executor + ?Sized>(&mut self, now: Instant, executor: &mut E) -> Demand<'_> {
+        match self.advance(now, executor) {
+            Need::Turn => Demand::Turn,
+            Need::Check => Demand::Check,
+            Need::Connect => Demand::Connect,
+            Need::Write { from, to } => Demand::Write(self.send.get(from..to).unwrap_or_default()),
+            Need::Flush => Demand::Flush,
+            Need::Read => Demand::Read(self.room()),
+            Need::Wait(until) => Demand::Wait { until },
+            Need::Stopped => Demand::Stopped,
+        }
+    }
+
+    // ---------------------------------------------------------------- what came of a demand
+
+    /// The kept connection was looked at.
+    pub fn checked(&mut self, stale: bool) {
+        if let Some(call) = &mut self.call {
+            call.exchange.checked(stale);
+        }
+    }
+
+    /// A new connection was made, or not.
+    pub fn connected(&mut self, result: Result<(), Cause>) {
+        let failed = self.call.as_mut().and_then(|call| call.exchange.connected(result).err());
+        self.fail(failed);
+    }
+
+    /// So many bytes were written, or none and the stream failed.
+    pub fn wrote(&mut self, result: Result<usize, Cause>) {
+        let failed = self.call.as_mut().and_then(|call| call.exchange.wrote(result).err());
+        self.fail(failed);
+    }
+
+    /// All was flushed, or not.
+    pub fn flushed(&mut self, result: Result<(), Cause>) {
+        let failed = self.call.as_mut().and_then(|call| call.exchange.flushed(result).err());
+        self.fail(failed);
+    }
+
+    /// So many bytes were read; 0: the connection has ended.
+    pub fn received(&mut self, result: Result<usize, Cause>) {
+        let Some(call) = &mut self.call else { return };
+        let ended = match result {
+            Ok(0) => call.exchange.ended(Ok(())),
+            Ok(count) => {
+                call.inbox.filled(count);
+                Ok(())
+            }
+            Err(cause) => call.exchange.ended(Err(cause)),
+        };
+        self.fail(ended.err());
+    }
+
+    fn fail(&mut self, failure: Option<Failure>) {
+        let (Some(failure), Some(call)) = (failure, &self.call) else { return };
+        self.counts.failures = self.counts.failures.saturating_add(1);
+        self.counts.last_failure = Some(failure);
+        let id = call.id;
+        self.end(id, Err(CallError::new(failure.fault())));
+    }
+
+    /// The call in flight is over.
+    fn end(&mut self, id: CallId, reply: Reply) {
+        self.open = self.call.as_ref().is_some_and(|c| c.exchange.keeps_connection() && c.inbox.is_empty());
+        if let Some(Call { purpose: Purpose::Refuse, .. }) = self.call
+            && !matches!(reply, Err(CallError { fault: Fault::NotSent, .. }))
+        {
+            self.desk.refused = None;
+        }
+        self.call = None;
+        self.owes_step = true;
+        self.ended = Some(Input::Replied { call: id, reply });
+    }
+
+    // ---------------------------------------------------------------- the loop
+
+    fn advance<E: Executor + ?Sized>(&mut self, now: Instant, executor: &mut E) -> Need {
+        loop {
+            if self.call.is_some() {
+                if let Some(need) = self.exchange(now, executor) {
+                    return need;
+                }
+                continue;
+            }
+            if let Some(id) = self.refusal_due() {
+                self.begin(now, id, Purpose::Refuse);
+                continue;
+            }
+            if core::mem::take(&mut self.owes_step) && self.step_code(now, executor) {
+                return Need::Turn;
+            }
+            let input = self.next_input();
+            let action = self.desk.worker.step(now, input);
+            if let Some(need) = self.perform(now, action, executor) {
+                return need;
+            }
+        }
+    }
+
+    /// A give-back is sent when the machine has heard how the poll that brought the task ended.
+    fn refusal_due(&mut self) -> Option<CallId> {
+        if self.ended.is_some() {
+            return None;
+        }
+        self.desk.refused.as_mut()?.call.take()
+    }
+
+    /// How the last call ended is told last: it may begin the next, and all else that is known counts for that.
+    fn next_input(&mut self) -> Input {
+        let told = self.control.take().map(Input::Control);
+        let told = told.or_else(|| self.desk.next_end());
+        told.or_else(|| self.ended.take()).unwrap_or(Input::Tick)
+    }
+
+    fn perform<E: Executor + ?Sized>(
+        &mut self,
+        now: Instant,
+        action: Action,
+        executor: &mut E,
+    ) -> Option<Need> {
+        match action {
+            Action::Poll { call, count, wait } => {
+                let wait = self.desk.next_wake().map_or(wait, |wake| wait.min(now.until(wake)));
+                self.begin(now, call, Purpose::Poll { count, wait });
+            }
+            Action::Update { call, slot, take_next, .. } => {
+                self.begin(now, call, Purpose::Update { slot, take_next });
+            }
+            Action::Extend { call, slot } => self.begin(now, call, Purpose::Extend { slot }),
+            Action::Refresh { call } => self.begin(now, call, Purpose::Refresh),
+            Action::Refuse { call, key } => {
+                if self.desk.refused.as_ref().is_some_and(|refused| refused.key == key) {
+                    self.begin(now, call, Purpose::Refuse);
+                } else {
+                    let reply = Err(CallError::new(Fault::Rejected));
+                    self.ended = Some(Input::Replied { call, reply });
+                }
+            }
+            Action::Recall { slot } => self.desk.recall(slot, executor),
+            Action::Discard { slot, .. } => self.desk.discard(slot, executor),
+            // There is no store, and the machine knows it.
+            Action::Spill { call, .. } => {
+                self.ended = Some(Input::Replied { call, reply: Err(CallError::new(Fault::Rejected)) });
+            }
+            // Answers to `Leased`, which the desk asks itself.
+            Action::Run { .. } | Action::Ignore { .. } => {}
+            Action::Wait { until, .. } => return self.idle(now, until, executor),
+            Action::Stopped => return Some(Need::Stopped),
+        }
+        None
+    }
+
+    fn idle<E: Executor + ?Sized>(
+        &mut self,
+        now: Instant,
+        until: Option<Instant>,
+        executor: &mut E,
+    ) -> Option<Need> {
+        if self.ended.is_some() || self.control.is_some() || self.desk.has_end() {
+            return None;
+        }
+        if self.step_code(now, executor) {
+            return Some(Need::Turn);
+        }
+        let until = [until, self.desk.next_wake()].into_iter().flatten().min();
+        Some(Need::Wait(until))
+    }
+
+    /// A step of the user's code, where one is due. The send buffer is free then, and takes its output.
+    fn step_code<E: Executor + ?Sized>(&mut self, now: Instant, executor: &mut E) -> bool {
+        let memory = self.send.get_mut(..R).unwrap_or_default();
+        self.desk.step_code(now, executor, memory)
+    }
+
+    // ---------------------------------------------------------------- one call
+
+    fn begin(&mut self, now: Instant, id: CallId, purpose: Purpose) {
+        self.counts.calls = self.counts.calls.saturating_add(1);
+        let written = call::write(purpose, &self.config, self.token.text(), &self.desk, self.send);
+        let Ok((head, body)) = written else {
+            // `new` has made sure that it fits; what was asked for is not here any more.
+            self.ended = Some(Input::Replied { call: id, reply: Err(CallError::new(Fault::Rejected)) });
+            return;
+        };
+        self.cutter.reset();
+        self.call = Some(Call {
+            id,
+            purpose,
+            deadline: now.after(self.desk.worker.policy().call_timeout).after(purpose.held()),
+            exchange: Exchange::new(self.open, head, body),
+            request: head.saturating_add(body),
+            inbox: Inbox::new(),
+            head: None,
+            kept: 0,
+        });
+    }
+
+    /// Goes on with the call in flight; `None`: it has ended.
+    fn exchange<E: Executor + ?Sized>(&mut self, now: Instant, executor: &mut E) -> Option<Need> {
+        let call = self.call.as_mut()?;
+        let need = match call.exchange.want() {
+            Want::Check => Need::Check,
+            Want::Connect => Need::Connect,
+            Want::Write { from } => Need::Write { from, to: call.request },
+            Want::Flush => Need::Flush,
+            Want::Nothing => {
+                self.answered();
+                return None;
+            }
+            Want::Read => {
+                if let Err(failure) = self.take(now, executor) {
+                    self.fail(Some(failure));
+                    return None;
+                }
+                if self.call.as_ref()?.exchange.want() == Want::Nothing {
+                    return None;
+                }
+                Need::Read
+            }
+        };
+        // What has come in counts, however late it is; nothing more is waited for.
+        let call = self.call.as_ref()?;
+        let late = (now >= call.deadline).then_some(Cause::Timeout);
+        let full = matches!(need, Need::Read) && self.room().is_empty();
+        let Some(cause) = late.or_else(|| full.then_some(Cause::Protocol)) else { return Some(need) };
+        let failure = self.call.as_mut()?.exchange.fail(cause);
+        self.fail(Some(failure));
+        None
+    }
+
+    /// Takes what was read, up to where more is needed or the answer ends.
+    fn take<E: Executor + ?Sized>(&mut self, now: Instant, executor: &mut E) -> Result<(), Failure> {
+        let Some(call) = &mut self.call else { return Ok(()) };
+        let window = self.receive.len().saturating_sub(WINDOW);
+        if call.head.is_none() {
+            let (taken, event) = call.exchange.next(call.inbox.bytes(self.receive))?;
+            call.inbox.take(taken);
+            let Event::Head(head) = event else { return Ok(()) };
+            call.head = Some(head);
+            // What was read beyond the head is at most a window: no read was larger.
+            let rest = call.inbox.len().min(WINDOW);
+            let from = call.inbox.from();
+            if from.saturating_add(rest) <= self.receive.len() {
+                self.receive.copy_within(from..from.saturating_add(rest), window);
+            }
+            call.inbox = Inbox::at(0, rest);
+        }
+        let tasks = call.head.is_some_and(|head| call.purpose.brings_tasks(&head));
+        let (kept, raw) = self.receive.split_at_mut(window);
+        let mut kept = Kept { memory: kept, len: &mut call.kept };
+        loop {
+            let (taken, event) = call.exchange.next(call.inbox.bytes(raw))?;
+            call.inbox.take(taken);
+            let Event::Chunk(mut bytes) = event else { return Ok(()) };
+            if !tasks {
+                let room = kept.memory.len().saturating_sub(*kept.len);
+                let _ = kept.put(bytes.get(..room).unwrap_or(bytes));
+                continue;
+            }
+            loop {
+                match self.cutter.feed(&mut bytes, &mut kept) {
+                    Ok(Some(element)) => {
+                        self.desk.arrived(now, call.id, element, self.config.task_type, executor);
+                    }
+                    Ok(None) => break,
+                    Err(_) => return Err(call.exchange.fail(Cause::Protocol)),
+                }
+            }
+        }
+    }
+
+    /// Where the next bytes are read to.
+    fn room(&mut self) -> &mut [u8] {
+        let window = self.receive.len().saturating_sub(WINDOW);
+        let Some(call) = &mut self.call else { return &mut [] };
+        let memory = if call.head.is_some() {
+            self.receive.get_mut(window..).unwrap_or_default()
+        } else {
+            &mut *self.receive
+        };
+        let room = call.inbox.room(memory, 0);
+        let len = room.len().min(WINDOW);
+        room.get_mut(..len).unwrap_or_default()
+    }
+
+    fn answered(&mut self) {
+        let Some(call) = &self.call else { return };
+        let (id, purpose) = (call.id, call.purpose);
+        let Some(head) = call.head else {
+            return self.end(id, Err(CallError::new(Fault::Unknown)));
+        };
+        let kept = self.receive.get(..call.kept).unwrap_or_default();
+        let whole = self.cutter.finish().is_ok();
+        let reply = call::understand(purpose, &head, kept, whole, &mut self.token);
+        if reply.is_err() {
+            self.counts.faults = self.counts.faults.saturating_add(1);
+        }
+        self.end(id, reply);
+    }
+}

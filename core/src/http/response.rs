@@ -1,0 +1,497 @@
+//! Reads an answer as its bytes come in.
+
+use core::fmt;
+use core::time::Duration;
+
+use super::date::http_date;
+use crate::ports::{Cause, Head};
+
+/// Header lines of the longest head that is read.
+pub const HEADERS_MAX: usize = 32;
+/// Bytes of the longest body that is read: as many as the server itself takes by default, and a batch of them.
+pub const BODY_MAX: u64 = 1 << 30;
+/// Interim answers (1xx) before the answer.
+const INTERIM_MAX: u8 = 8;
+/// Bytes of blank lines before the answer.
+const BLANKS_MAX: u16 = 4;
+/// Bytes of a chunk's size, its extensions and its line's end.
+const CHUNK_LINE_MAX: u16 = 1_024;
+/// Bytes of all trailers.
+const TRAILERS_MAX: u16 = 4_096;
+
+/// One answer, read piece by piece. It keeps no bytes: what it does not take stays with the caller.
+///
+/// The head is taken as a whole, so the caller's buffer bounds it; a body is taken in any pieces. However the bytes
+/// are cut, the events say the same.
+///
+/// | answer | its body |
+/// | --- | --- |
+/// | 1xx but 101 | skipped, the next head is the answer's |
+/// | 204, 304 | none |
+/// | `Transfer-Encoding: chunked` | chunks; their extensions and the trailers are skipped |
+/// | `Content-Length` | as long as it says |
+/// | neither | up to the connection's end |
+///
+/// Refused: both framings at once, two different lengths, other codings (RFC 9112, section 6.3: somebody smuggles).
+///
+/// ```
+/// use downbeat_core::http::{Event, Response};
+/// let mut response = Response::new();
+/// let bytes = b"HTTP/1.1 200 \r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n[]";
+/// let (taken, event) = response.next(bytes)?;
+/// let Event::Head(head) = event else { panic!("the head") };
+/// assert_eq!((head.status, head.json), (200, true));
+/// assert_eq!(response.next(&bytes[taken..])?, (2, Event::Chunk(b"[]")));
+/// assert_eq!(response.next(b"")?, (0, Event::End));
+/// assert!(response.keeps_connection());
+/// # Ok::<(), downbeat_core::http::ResponseError>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Response {
+    state: State,
+    /// The server keeps the connection open after this answer.
+    keep: bool,
+    interim: u8,
+    /// Bytes at the input's front in which no head ends.
+    searched: usize,
+    /// Bytes of the present line, of blank ones before the head, or of all trailers.
+    line: u16,
+    body: u64,
+}
+
+/// What some bytes of an answer are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Event<'a> {
+    /// Nothing yet: more bytes are needed, together with those that were not taken.
+    More,
+    /// The head, once.
+    Head(Head),
+    /// The next piece of the body; not empty.
+    Chunk(&'a [u8]),
+    /// The answer is over. What was not taken does not belong to it.
+    End,
+}
+
+/// Bytes that are no answer, or not one within bounds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ResponseError {
+    /// Not HTTP/1.0 or 1.1, or a line of the head is malformed.
+    Syntax,
+    /// More than [`HEADERS_MAX`] header lines.
+    TooManyHeaders,
+    /// A status outside 200 to 599, or more than a few interim answers.
+    Status,
+    /// `Content-Length` is no number, or is given twice with different values.
+    Length,
+    /// A `Transfer-Encoding` other than `chunked`, or one beside a `Content-Length`.
+    Coding,
+    /// A chunk's size or end is malformed, or a line of it is too long.
+    Chunk,
+    /// The trailers are malformed or too long.
+    Trailers,
+    /// The body is longer than [`BODY_MAX`].
+    TooLarge,
+    /// The connection ended before the answer did.
+    Closed,
+}
+
+impl ResponseError {
+    /// The error as a transport's failure has it.
+    #[must_use]
+    pub const fn cause(self) -> Cause {
+        match self {
+            Self::Closed => Cause::Closed,
+            Self::TooLarge => Cause::TooLarge,
+            Self::Syntax
+            | Self::TooManyHeaders
+            | Self::Status
+            | Self::Length
+            | Self::Coding
+            | Self::Chunk
+            | Self::Trailers => Cause::Protocol,
+        }
+    }
+}
+
+impl fmt::Display for ResponseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Syntax => "the answer is not HTTP/1.1",
+            Self::TooManyHeaders => "the answer has too many headers",
+            Self::Status => "the answer's status is not one of 200 to 599",
+            Self::Length => "the answer's Content-Length cannot be read",
+            Self::Coding => "the answer's Transfer-Encoding is not `chunked` alone",
+            Self::Chunk => "a chunk of the answer is malformed",
+            Self::Trailers => "the answer's trailers are malformed or too long",
+            Self::TooLarge => "the answer's body is too long",
+            Self::Closed => "the connection ended before the answer did",
+        })
+    }
+}
+
+impl core::error::Error for ResponseError {}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    Head,
+    /// Bytes of the body that are still to come.
+    Length(u64),
+    UntilClose,
+    /// In the digits of a chunk's size; whether there was one.
+    Size {
+        size: u64,
+        some: bool,
+    },
+    /// Behind the digits, up to the line's end.
+    Extension {
+        size: u64,
+    },
+    SizeEnd {
+        size: u64,
+    },
+    Data(u64),
+    DataCr,
+    DataLf,
+    /// At the start of a trailer line.
+    Trailer,
+    InTrailer,
+    TrailerEnd,
+    Over,
+    Failed(ResponseError),
+}
+
+impl Default for Response {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Response {
+    /// Expects an answer.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { state: State::Head, keep: false, interim: 0, searched: 0, line: 0, body: 0 }
+    }
+
+    /// Takes bytes off the front of `input` and says how many and what they are.
+    ///
+    /// Call it again with what is left, until it answers [`Event::More`] or [`Event::End`]. After `More`, append
+    /// what comes in to what is left: a head is taken only when it is whole.
+    ///
+    /// # Errors
+    /// See [`ResponseError`]; every later call answers the same.
+    pub fn next<'a>(&mut self, input: &'a [u8]) -> Result<(usize, Event<'a>), ResponseError> {
+        let mut taken = 0_usize;
+        let answer = loop {
+            let rest = input.get(taken..).unwrap_or_default();
+            match self.advance(rest) {
+                Ok((more, Some(event))) => break Ok((taken.saturating_add(more), event)),
+                Ok((0, None)) => break Ok((taken, Event::More)),
+                Ok((more, None)) => taken = taken.saturating_add(more),
+                Err(error) => break Err(error),
+            }
+        };
+        if let Err(error) = answer {
+            self.state = State::Failed(error);
+            self.keep = false;
+        }
+        answer
+    }
+
+    /// The connection ended: says whether the answer is whole.
+    ///
+    /// # Errors
+    /// [`ResponseError::Closed`], or the error that [`Response::next`] answered before.
+    pub fn finish(&mut self) -> Result<(), ResponseError> {
+        match self.state {
+            State::Over => Ok(()),
+            State::UntilClose => {
+                self.state = State::Over;
+                Ok(())
+            }
+            State::Failed(error) => Err(error),
+            State::Head
+            | State::Length(_)
+            | State::Size { .. }
+            | State::Extension { .. }
+            | State::SizeEnd { .. }
+            | State::Data(_)
+            | State::DataCr
+            | State::DataLf
+            | State::Trailer
+            | State::InTrailer
+            | State::TrailerEnd => {
+                self.state = State::Failed(ResponseError::Closed);
+                Err(ResponseError::Closed)
+            }
+        }
+    }
+
+    /// Whether the answer is over.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(self.state, State::Over)
+    }
+
+    /// Whether the head is still to come.
+    #[must_use]
+    pub const fn in_head(&self) -> bool {
+        matches!(self.state, State::Head)
+    }
+
+    /// Whether the next request may use the same connection, once the answer is over.
+    #[must_use]
+    pub const fn keeps_connection(&self) -> bool {
+        self.keep && self.is_over()
+    }
+
+    fn advance<'a>(&mut self, rest: &'a [u8]) -> Result<(usize, Option<Event<'a>>), ResponseError> {
+        match self.state {
+            State::Over => Ok((0, Some(Event::End))),
+            State::Failed(error) => Err(error),
+            State::Head => self.head(rest),
+            State::Length(0) => {
+                self.state = State::Over;
+                Ok((0, Some(Event::End)))
+            }
+            State::Length(left) => {
+                let (piece, left) = piece(rest, left);
+                self.state = State::Length(left);
+                Ok(chunk(piece))
+            }
+            State::Data(left) => {
+                let (piece, left) = piece(rest, left);
+                self.state = if left == 0 { State::DataCr } else { State::Data(left) };
+                Ok(chunk(piece))
+            }
+            State::UntilClose => {
+                self.count(u64::try_from(rest.len()).unwrap_or(u64::MAX))?;
+                Ok(chunk(rest))
+            }
+            State::Size { .. }
+            | State::Extension { .. }
+            | State::SizeEnd { .. }
+            | State::DataCr
+            | State::DataLf
+            | State::Trailer
+            | State::InTrailer
+            | State::TrailerEnd => {
+                let Some(byte) = rest.first() else { return Ok((0, None)) };
+                self.state = self.framing(*byte)?;
+                Ok((1, None))
+            }
+        }
+    }
+
+    // ---------------------------------------------------------------- head
+
+    fn head<'a>(&mut self, rest: &'a [u8]) -> Result<(usize, Option<Event<'a>>), ResponseError> {
+        if let Some(b'\r' | b'\n') = rest.first() {
+            // RFC 9112, section 2.2: blank lines that a server sent too many.
+            self.line = self.line.saturating_add(1);
+            return if self.line > BLANKS_MAX { Err(ResponseError::Syntax) } else { Ok((1, None)) };
+        }
+        if !begins_like_http(rest) {
+            return Err(ResponseError::Syntax);
+        }
+        let from = self.searched.saturating_sub(2);
+        self.searched = rest.len();
+        let Some(end) = blank_line(rest, from) else { return Ok((0, None)) };
+        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+        let mut head = httparse::Response::new(&mut headers);
+        let len = match head.parse(rest.get(..end).unwrap_or_default()) {
+            Ok(httparse::Status::Complete(len)) => len,
+            Err(httparse::Error::TooManyHeaders) => return Err(ResponseError::TooManyHeaders),
+            Ok(httparse::Status::Partial) | Err(_) => return Err(ResponseError::Syntax),
+        };
+        self.line = 0;
+        self.searched = 0;
+        let status = head.code.unwrap_or(0);
+        if matches!(status, 100 | 102..=199) {
+            self.interim = self.interim.saturating_add(1);
+            return if self.interim > INTERIM_MAX { Err(ResponseError::Status) } else { Ok((len, None)) };
+        }
+        if !(200..=599).contains(&status) {
+            return Err(ResponseError::Status);
+        }
+        let fields = Fields::read(head.headers)?;
+        self.keep = head.version == Some(1) && !fields.close;
+        self.state = self.framing_of(status, &fields)?;
+        let told = Head { status, retry_after: fields.retry_after(), json: fields.json };
+        Ok((len, Some(Event::Head(told))))
+    }
+
+    fn framing_of(&mut self, status: u16, fields: &Fields) -> Result<State, ResponseError> {
+        match (fields.chunked, fields.length) {
+            (true, Some(_)) => Err(ResponseError::Coding),
+            _ if matches!(status, 204 | 304) => Ok(State::Length(0)),
+            (true, None) => Ok(State::Size { size: 0, some: false }),
+            (false, Some(length)) => {
+                self.count(length)?;
+                Ok(State::Length(length))
+            }
+            (false, None) => {
+                self.keep = false;
+                Ok(State::UntilClose)
+            }
+        }
+    }
+
+    fn count(&mut self, more: u64) -> Result<(), ResponseError> {
+        self.body = self.body.saturating_add(more);
+        if self.body > BODY_MAX { Err(ResponseError::TooLarge) } else { Ok(()) }
+    }
+
+    // ---------------------------------------------------------------- chunks
+
+    /// One byte of what stands around the chunks.
+    fn framing(&mut self, byte: u8) -> Result<State, ResponseError> {
+        self.line = self.line.saturating_add(1);
+        let in_trailers = matches!(self.state, State::Trailer | State::InTrailer | State::TrailerEnd);
+        if in_trailers && self.line > TRAILERS_MAX {
+            return Err(ResponseError::Trailers);
+        }
+        if !in_trailers && self.line > CHUNK_LINE_MAX {
+            return Err(ResponseError::Chunk);
+        }
+        match (self.state, byte) {
+            (State::Size { size, some }, _) => match (char::from(byte).to_digit(16), byte) {
+                (Some(digit), _) => {
+                    let size = size.checked_mul(16).and_then(|size| size.checked_add(u64::from(digit)));
+                    Ok(State::Size { size: size.ok_or(ResponseError::TooLarge)?, some: true })
+                }
+                (None, b'\r') if some => Ok(State::SizeEnd { size }),
+                (None, b';' | b' ' | b'\t') if some => Ok(State::Extension { size }),
+                (None, _) => Err(ResponseError::Chunk),
+            },
+            (State::Extension { size }, b'\r') => Ok(State::SizeEnd { size }),
+            (State::Extension { .. }, b'\n') => Err(ResponseError::Chunk),
+            (State::Extension { size }, _) => Ok(State::Extension { size }),
+            (State::SizeEnd { size }, b'\n') => {
+                self.line = 0;
+                self.count(size)?;
+                Ok(if size == 0 { State::Trailer } else { State::Data(size) })
+            }
+            (State::DataCr, b'\r') => Ok(State::DataLf),
+            (State::DataLf, b'\n') => {
+                self.line = 0;
+                Ok(State::Size { size: 0, some: false })
+            }
+            (State::Trailer, b'\r') => Ok(State::TrailerEnd),
+            (State::TrailerEnd, b'\n') => Ok(State::Over),
+            (State::InTrailer, b'\n') => Ok(State::Trailer),
+            (State::Trailer, b'\n') | (State::TrailerEnd, _) => Err(ResponseError::Trailers),
+            (State::Trailer | State::InTrailer, _) => Ok(State::InTrailer),
+            _ => Err(ResponseError::Chunk),
+        }
+    }
+}
+
+/// As much of the front of `rest` as belongs to a piece of `left` bytes, and what is left of that.
+fn piece(rest: &[u8], left: u64) -> (&[u8], u64) {
+    let len = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
+    let taken = rest.get(..len).unwrap_or_default();
+    (taken, left.saturating_sub(u64::try_from(len).unwrap_or(left)))
+}
+
+fn chunk(bytes: &[u8]) -> (usize, Option<Event<'_>>) {
+    (bytes.len(), (!bytes.is_empty()).then_some(Event::Chunk(bytes)))
+}
+
+/// Whether an answer may begin so: noise on the line is noticed at once, and not when the time is over.
+fn begins_like_http(bytes: &[u8]) -> bool {
+    bytes.iter().zip(b"HTTP/1.").all(|(is, must)| is == must)
+}
+
+/// Where the first blank line ends, of which no part ends before `from`.
+fn blank_line(bytes: &[u8], from: usize) -> Option<usize> {
+    let rest = bytes.get(from..)?;
+    let ends = |window: &[u8]| match window {
+        [b'\n', b'\n', ..] => Some(2_usize),
+        [b'\n', b'\r', b'\n'] => Some(3),
+        _ => None,
+    };
+    let mut at = from;
+    let mut windows = rest.windows(3);
+    loop {
+        // The last two bytes make no window of three.
+        let window = windows.next().or_else(|| bytes.get(at..).filter(|tail| tail.len() == 2))?;
+        if let Some(len) = ends(window) {
+            return at.checked_add(len);
+        }
+        at = at.checked_add(1)?;
+    }
+}
+
+/// The headers that mean something here.
+#[derive(Default)]
+struct Fields {
+    length: Option<u64>,
+    chunked: bool,
+    close: bool,
+    json: bool,
+    retry: Option<Retry>,
+    date: Option<u64>,
+}
+
+enum Retry {
+    After(u64),
+    At(u64),
+}
+
+impl Fields {
+    fn read(headers: &[httparse::Header<'_>]) -> Result<Self, ResponseError> {
+        let mut fields = Self::default();
+        for header in headers {
+            let (name, value) = (header.name, header.value.trim_ascii());
+            let is = |known: &str| name.eq_ignore_ascii_case(known);
+            if is("content-length") {
+                let length = decimal(value).ok_or(ResponseError::Length)?;
+                if fields.length.is_some_and(|before| before != length) {
+                    return Err(ResponseError::Length);
+                }
+                fields.length = Some(length);
+            } else if is("transfer-encoding") {
+                if fields.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(ResponseError::Coding);
+                }
+                fields.chunked = true;
+            } else if is("connection") {
+                let mut words = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+                fields.close = fields.close || words.any(|word| word.eq_ignore_ascii_case(b"close"));
+            } else if is("content-type") {
+                fields.json = is_json(value);
+            } else if is("retry-after") {
+                fields.retry = decimal(value).map(Retry::After).or_else(|| http_date(value).map(Retry::At));
+            } else if is("date") {
+                fields.date = http_date(value);
+            }
+        }
+        Ok(fields)
+    }
+
+    /// A date counts from the server's own clock, which ours need not agree with.
+    fn retry_after(&self) -> Option<Duration> {
+        match (&self.retry, self.date) {
+            (Some(Retry::After(seconds)), _) => Some(Duration::from_secs(*seconds)),
+            (Some(Retry::At(at)), Some(date)) => Some(Duration::from_secs(at.saturating_sub(date))),
+            (Some(Retry::At(_)) | None, _) => None,
+        }
+    }
+}
+
+/// Digits alone, at most what a u64 holds.
+fn decimal(value: &[u8]) -> Option<u64> {
+    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    core::str::from_utf8(value).ok().filter(|_| digits)?.parse().ok()
+}
+
+/// `application/json`, or a kind of JSON such as `application/problem+json`.
+fn is_json(value: &[u8]) -> bool {
+    let kind = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let ends_so = |ending: &[u8]| {
+        let from = kind.len().saturating_sub(ending.len());
+        kind.get(from..).is_some_and(|tail| tail.eq_ignore_ascii_case(ending))
+    };
+    kind.eq_ignore_ascii_case(b"application/json") || ends_so(b"+json")
+}
