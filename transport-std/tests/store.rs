@@ -1,0 +1,157 @@
+//! Results that the server does not take: kept, sent again, never in the way of others.
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a broken assumption ends the test")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use downbeat::{Context, Error, RawValue, Runner, Worker};
+use support::{Queue, Received, Server, json, results, task};
+
+/// A directory of this test's own, removed at its end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("downbeat-store-{}-{serial}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn files(&self, below: &str) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.0.join(below)).unwrap();
+        let paths = entries.map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.extension().is_some_and(|end| end == "json")).collect()
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// An echo whose reports are repeated at once, so that four failures take no minute.
+fn echo() -> Worker {
+    let soon = Duration::from_millis(1);
+    let echo = Worker::new("echo", |input: Box<RawValue>, _: &Context| Ok(input));
+    echo.policy(|policy| policy.update = [Duration::ZERO, soon, soon, soon])
+}
+
+fn runner(server: &Server, directory: &Path) -> Runner {
+    Runner::builder(server.url()).signals(false).store(directory).worker(echo())
+}
+
+/// Answers `status` to reports of tasks with `bad` in their id, for as long as `fails` says so.
+fn server(tasks: &[&str], status: u16, fails: &Arc<AtomicBool>) -> Server {
+    let queue = Queue::of(tasks.iter().map(|id| task(id, "echo", r#"{"a":1}"#)));
+    let fails = Arc::clone(fails);
+    Server::start(move |received: &Received| {
+        if received.body.contains("bad") && fails.load(Ordering::Acquire) {
+            return json(status, r#"{"message":"no"}"#);
+        }
+        queue.answer(received)
+    })
+}
+
+fn accepted(received: &[Received], id: &str) -> bool {
+    results(received).iter().any(|result| result.contains(id))
+}
+
+#[test]
+fn a_result_that_always_gets_a_500_is_kept_then_sent_again_and_blocks_nobody() {
+    let directory = Directory::new();
+    let fails = Arc::new(AtomicBool::new(true));
+    let server = server(&["t-bad", "t-1", "t-2", "t-3"], 500, &fails);
+    let mut runner = runner(&server, &directory.0);
+    let events = runner.events(1_000);
+    let running = runner.start().unwrap();
+    // One slot: the others can only run once the first does not hold it any more.
+    server.wait("result of the last", |received| accepted(received, "t-3"));
+    let failure = events.iter().find(|event| event.kind.name() == "TaskUpdateFailure").unwrap();
+    assert!(format!("{failure:?}").contains("t-bad"));
+    let files = directory.files("");
+    assert_eq!(files.len(), 1);
+    assert_eq!(fs::metadata(&files[0]).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(fs::read_to_string(&files[0]).unwrap().contains(r#""taskId":"t-bad""#));
+    let before = server.received().len();
+    fails.store(false, Ordering::Release);
+    server.wait("stored result", |received| accepted(&received[before..], "t-bad"));
+    running.handle().drain();
+    let summary = running.join();
+    assert_eq!((summary.completed, summary.stored, summary.given_up), (3, 1, 0));
+}
+
+#[test]
+fn what_an_earlier_run_has_left_is_sent_and_what_is_no_result_is_set_aside() {
+    let directory = Directory::new();
+    let now = std::process::id();
+    let result = r#"{"taskId":"t-left","workflowInstanceId":"w","status":"COMPLETED","outputData":{}}"#;
+    fs::write(directory.0.join("9999999999999-1-0.json"), result).unwrap();
+    fs::write(directory.0.join("0000000000002-1-1.json"), r#"{"taskId":"t-cut","workfl"#).unwrap();
+    fs::write(directory.0.join("0-readme.json"), "hello").unwrap();
+    fs::write(directory.0.join("0000000000001-1-2.json"), result.replace("t-left", "t-old")).unwrap();
+    fs::write(directory.0.join(format!("9999999999999-{now}-3.new")), "{").unwrap();
+    let server = server(&[], 500, &Arc::new(AtomicBool::new(false)));
+    let running = runner(&server, &directory.0).start().unwrap();
+    server.wait("stored result", |received| accepted(received, "t-left"));
+    running.handle().drain();
+    let _ = running.join();
+    assert!(!accepted(&server.received(), "t-old"));
+    assert_eq!(directory.files("dead").len(), 1);
+    assert_eq!(directory.files("damaged").len(), 2);
+}
+
+#[test]
+fn what_the_server_rejects_is_among_the_dead_letters() {
+    let directory = Directory::new();
+    let server = server(&["t-bad", "t-1"], 400, &Arc::new(AtomicBool::new(true)));
+    let running = runner(&server, &directory.0).start().unwrap();
+    server.wait("result of the last", |received| accepted(received, "t-1"));
+    running.handle().drain();
+    let summary = running.join();
+    assert_eq!((summary.completed, summary.given_up), (1, 1));
+    let files = directory.files("dead");
+    assert!(fs::read_to_string(&files[0]).unwrap().contains("t-bad"));
+}
+
+#[test]
+fn a_result_that_is_not_taken_at_an_abort_is_kept() {
+    let directory = Directory::new();
+    let server = server(&["t-bad"], 500, &Arc::new(AtomicBool::new(true)));
+    let hour = Duration::from_secs(3_600);
+    let slow = echo().policy(|policy| policy.update = [Duration::ZERO, hour, hour, hour]);
+    let runner = Runner::builder(server.url()).signals(false).store(&directory.0).worker(slow);
+    let running = runner.start().unwrap();
+    server.wait("report", |received| accepted(received, "t-bad"));
+    running.handle().abort();
+    let summary = running.join();
+    assert_eq!((summary.stored, summary.given_up), (1, 0));
+    assert_eq!(directory.files("").len(), 1);
+}
+
+#[test]
+fn a_directory_is_one_runners_at_a_time() {
+    let directory = Directory::new();
+    let server = server(&[], 500, &Arc::new(AtomicBool::new(false)));
+    let running = runner(&server, &directory.0).start().unwrap();
+    let error = runner(&server, &directory.0).start().unwrap_err();
+    assert!(matches!(error, Error::Store { .. }), "{error}");
+    assert!(error.to_string().contains("another runner uses it"), "{error}");
+    running.handle().drain();
+    let _ = running.join();
+}
+
+#[test]
+fn a_directory_that_cannot_be_made_is_an_error_that_names_it() {
+    let server = server(&[], 500, &Arc::new(AtomicBool::new(false)));
+    let error = runner(&server, Path::new("/proc/nothing/here")).start().unwrap_err();
+    assert!(error.to_string().contains("/proc/nothing/here"), "{error}");
+}
