@@ -4,8 +4,10 @@
 //! No clock, no threads, no JSON; every map is ordered, so that a run is a function of its inputs. The rules are
 //! those of docs/server-rules.md; each is cited where it is kept.
 
+mod definition;
 mod poll;
 mod report;
+mod task;
 mod token;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -13,10 +15,11 @@ use std::time::Duration;
 
 use downbeat_core::machine::{CallId, Instant, TaskKey};
 
+pub use self::definition::{Definition, Limit, RetryLogic, TimeoutPolicy};
 pub use self::report::Update;
-
+pub use self::task::{End, Stage, View};
+use self::task::{State, Task};
 use crate::event::{Effect, Report};
-use crate::random::mix;
 pub use crate::scenario::Backend;
 
 /// How a server is set up.
@@ -30,19 +33,6 @@ pub struct Setup {
     pub update_v2: bool,
     /// A token is wanted, and good for so long; `None`: none is.
     pub token_life: Option<Duration>,
-}
-
-/// A task definition with the queue that its tasks go to.
-#[derive(Clone, Debug)]
-pub struct Definition {
-    /// Which queue: a task type in a domain.
-    pub queue: u32,
-    /// `responseTimeoutSeconds`.
-    pub response_timeout: Duration,
-    /// `retryCount`.
-    pub retries: u32,
-    /// `retryDelaySeconds`, fixed.
-    pub retry_delay: Duration,
 }
 
 /// Who asks: a worker, one of its lives, one of its calls.
@@ -70,28 +60,6 @@ pub enum Refusal {
     NoUpdateV2,
 }
 
-/// One task.
-#[derive(Clone, Debug)]
-struct Task {
-    definition: usize,
-    state: State,
-    /// Retries that the server has left.
-    retries: u32,
-    deliveries: u32,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum State {
-    /// SCHEDULED, in its queue.
-    Queued,
-    /// SCHEDULED, in its queue from then on.
-    Postponed { until: Instant },
-    /// IN_PROGRESS.
-    Leased { worker: u32, until: Instant },
-    /// COMPLETED, FAILED, FAILED_WITH_TERMINAL_ERROR or TIMED_OUT.
-    Ended,
-}
-
 /// A poll that waits.
 #[derive(Clone, Copy, Debug)]
 struct Parked {
@@ -106,8 +74,10 @@ enum Alarm {
     Lease(TaskKey),
     /// A postponed task comes into its queue.
     Queue(TaskKey),
-    /// A retry is scheduled for a task that has ended.
-    Retry(TaskKey),
+    /// `timeoutSeconds` of a task are over.
+    Overrun(TaskKey),
+    /// A task may have waited in its queue for too long.
+    Unpolled(TaskKey),
     /// Polls of this queue may have waited long enough.
     Polls(u32),
 }
@@ -124,6 +94,8 @@ pub struct Server {
     tokens: token::Tokens,
     effects: Vec<Effect>,
     made: u64,
+    /// Tasks in progress, by the group of their limit.
+    running: BTreeMap<u32, u32>,
     /// Tasks that have not ended, and retries that are to come.
     open: usize,
 }
@@ -142,14 +114,22 @@ impl Server {
             alarms: BTreeSet::new(),
             effects: Vec::new(),
             made: 0,
+            running: BTreeMap::new(),
             open: 0,
         }
     }
 
-    /// Schedules a task of a definition.
-    pub fn schedule(&mut self, now: Instant, definition: usize) -> Option<TaskKey> {
-        let retries = self.definitions.get(definition)?.retries;
-        Some(self.put_task(now, definition, retries, None))
+    /// Adds a definition; its number.
+    pub fn define(&mut self, definition: Definition) -> usize {
+        self.definitions.push(definition);
+        self.definitions.len() - 1
+    }
+
+    /// Changes a definition, also for the tasks that are there.
+    pub fn redefine(&mut self, at: usize, definition: Definition) {
+        if let Some(old) = self.definitions.get_mut(at) {
+            *old = definition;
+        }
     }
 
     /// What the server does by itself up to now: leases lapse, postponed tasks and retries come, polls end. Returns
@@ -161,8 +141,9 @@ impl Server {
             let Some((_, alarm)) = self.alarms.pop_first() else { break };
             match alarm {
                 Alarm::Lease(key) => self.lapse(now, key),
-                Alarm::Queue(key) => touched.extend(self.enter_queue(now, key)),
-                Alarm::Retry(key) => touched.extend(self.retry(now, key)),
+                Alarm::Queue(key) => self.enter_queue(now, key),
+                Alarm::Overrun(key) => self.overrun(now, key),
+                Alarm::Unpolled(key) => self.unpolled(now, key),
                 Alarm::Polls(queue) => {
                     touched.insert(queue);
                 }
@@ -196,7 +177,7 @@ impl Server {
     /// The first task that has not ended, and where it stands, for people.
     #[must_use]
     pub fn describe_open(&self) -> Option<String> {
-        let (key, task) = self.tasks.iter().find(|(_, task)| task.state != State::Ended)?;
+        let (key, task) = self.tasks.iter().find(|(_, task)| !matches!(task.state, State::Ended(_)))?;
         Some(format!("task {:032x} is {:?} after {} deliveries", key.to_u128(), task.state, task.deliveries))
     }
 
@@ -206,72 +187,8 @@ impl Server {
         self.tasks.get(&key).map(|task| task.definition)
     }
 
-    // ---------------------------------------------------------------- tasks
-
-    fn put_task(
-        &mut self,
-        now: Instant,
-        definition: usize,
-        retries: u32,
-        retry_of: Option<TaskKey>,
-    ) -> TaskKey {
-        self.made += 1;
-        let high = mix(self.setup.seed ^ self.made.rotate_left(32));
-        let key = TaskKey::from_u128(u128::from(high) << 64 | u128::from(mix(high ^ self.made)));
-        self.tasks.insert(key, Task { definition, state: State::Queued, retries, deliveries: 0 });
-        self.open += 1;
-        let stream = u32::try_from(definition).unwrap_or(u32::MAX);
-        self.effects.push(Effect::Scheduled { key, stream, retry_of });
-        let queue = self.queue_of(definition);
-        self.queues.entry(queue).or_default().push_back(key);
-        self.alarms.insert((now, Alarm::Polls(queue)));
-        key
-    }
-
     fn queue_of(&self, definition: usize) -> u32 {
         self.definitions.get(definition).map_or(0, |definition| definition.queue)
-    }
-
-    /// R-LEASE-2: a lease that ends unextended ends the task; a retry has a new id.
-    fn lapse(&mut self, now: Instant, key: TaskKey) {
-        let Some(task) = self.tasks.get(&key) else { return };
-        let State::Leased { worker, until } = task.state else { return };
-        if until > now {
-            return;
-        }
-        self.effects.push(Effect::Lapsed { key, worker });
-        self.end(now, key, true);
-    }
-
-    /// A task has ended; `again`: the server retries it while it has retries left (R-RETRY-1).
-    fn end(&mut self, now: Instant, key: TaskKey, again: bool) {
-        let Some(task) = self.tasks.get_mut(&key) else { return };
-        task.state = State::Ended;
-        let delay = self.definitions.get(task.definition).map(|definition| definition.retry_delay);
-        match delay.filter(|_| again && task.retries > 0) {
-            Some(delay) => {
-                self.alarms.insert((now.after(delay), Alarm::Retry(key)));
-            }
-            None => self.open -= 1,
-        }
-    }
-
-    fn retry(&mut self, now: Instant, key: TaskKey) -> Option<u32> {
-        let (definition, retries) = self.tasks.get(&key).map(|task| (task.definition, task.retries))?;
-        self.open -= 1;
-        self.put_task(now, definition, retries.saturating_sub(1), Some(key));
-        Some(self.queue_of(definition))
-    }
-
-    fn enter_queue(&mut self, now: Instant, key: TaskKey) -> Option<u32> {
-        let task = self.tasks.get_mut(&key)?;
-        if !matches!(task.state, State::Postponed { until } if until <= now) {
-            return None;
-        }
-        task.state = State::Queued;
-        let queue = self.definitions.get(task.definition)?.queue;
-        self.queues.entry(queue).or_default().push_back(key);
-        Some(queue)
     }
 }
 

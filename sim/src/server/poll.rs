@@ -1,10 +1,11 @@
 //! Polls: at once, or parked until tasks or the end of the wait come (R-POLL-1 to R-POLL-4).
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use downbeat_core::machine::{Instant, TaskKey};
+use downbeat_core::machine::Instant;
 
-use super::{Alarm, Backend, Handed, Parked, Refusal, Server, State, Ticket};
+use super::{Alarm, Backend, Handed, Parked, Refusal, Server, Ticket};
 use crate::event::Effect;
 
 /// The longest wait; more is a 400 (R-POLL-2).
@@ -25,7 +26,7 @@ impl Server {
         wait: Duration,
     ) -> Result<Option<Vec<Handed>>, Refusal> {
         self.authorise(now, ticket.worker, token)?;
-        let ready = self.queues.get(&queue).map_or(0, std::collections::VecDeque::len);
+        let ready = self.queues.get(&queue).map_or(0, VecDeque::len);
         let enough = match self.setup.backend {
             Backend::Redis => ready > 0,
             Backend::Sql => ready >= usize::from(count),
@@ -48,7 +49,7 @@ impl Server {
     pub(super) fn serve_parked(&mut self, now: Instant, queue: u32, ended: &mut Vec<(Ticket, Vec<Handed>)>) {
         let Some(mut parked) = self.parked.remove(&queue) else { return };
         parked.retain(|poll| {
-            let ready = self.queues.get(&queue).map_or(0, std::collections::VecDeque::len);
+            let ready = self.queues.get(&queue).map_or(0, VecDeque::len);
             let enough = match self.setup.backend {
                 Backend::Redis => ready > 0,
                 Backend::Sql => ready >= usize::from(poll.count),
@@ -65,29 +66,18 @@ impl Server {
         }
     }
 
-    /// Takes tasks off a queue for a worker, before it hears of them (R-POLL-5).
+    /// Takes tasks off a queue for a worker, before it hears of them (R-POLL-1). One that is over its limit counts
+    /// too: it was taken off, and is put back.
     pub(super) fn hand_out(&mut self, now: Instant, ticket: Ticket, queue: u32, count: u16) -> Vec<Handed> {
         let mut handed = Vec::new();
-        while handed.len() < usize::from(count) {
-            let Some(key) = self.queues.get_mut(&queue).and_then(std::collections::VecDeque::pop_front)
-            else {
-                break;
-            };
-            if let Some(lease) = self.deliver(now, ticket, key) {
+        for _ in 0..count {
+            let waiting = self.queues.get_mut(&queue);
+            let Some(key) = waiting.and_then(VecDeque::pop_front) else { break };
+            if let Some(lease) = self.deliver(now, ticket.worker, key) {
+                self.effects.push(Effect::Delivered { key, worker: ticket.worker, call: ticket.call, lease });
                 handed.push((key, lease));
             }
         }
         handed
-    }
-
-    fn deliver(&mut self, now: Instant, ticket: Ticket, key: TaskKey) -> Option<Duration> {
-        let task = self.tasks.get_mut(&key).filter(|task| task.state == State::Queued)?;
-        let lease = self.definitions.get(task.definition)?.response_timeout;
-        let until = now.after(lease);
-        task.state = State::Leased { worker: ticket.worker, until };
-        task.deliveries += 1;
-        self.alarms.insert((until, Alarm::Lease(key)));
-        self.effects.push(Effect::Delivered { key, worker: ticket.worker, call: ticket.call, lease });
-        Some(lease)
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use downbeat_core::machine::{CallId, Instant, TaskKey};
 
-use super::{Alarm, Handed, Refusal, Server, State, Ticket, ends};
+use super::{Alarm, End, Handed, Refusal, Server, State, Ticket, ends};
 use crate::event::{Effect, Report};
 
 /// What a report says of a task.
@@ -41,13 +41,12 @@ impl Server {
             return Err(Refusal::NoUpdateV2);
         }
         let task = self.tasks.get(&update.key).ok_or(Refusal::NoSuchTask)?;
-        let (definition, applied) = (task.definition, task.state != State::Ended);
+        let (definition, applied) = (task.definition, !matches!(task.state, State::Ended(_)));
         let (worker, key, report) = (ticket.worker, update.key, update.report);
         self.effects.push(Effect::Reported { key, worker, call, report, applied });
         if applied {
-            self.leave_queue(key);
             match ends(report) {
-                Some(again) => self.end(now, key, again),
+                Some(again) => self.end(now, key, End::Reported(report), again),
                 None => self.postpone(now, key, update.callback_after),
             }
         }
@@ -86,22 +85,5 @@ impl Server {
     pub fn lease_of(&self, key: TaskKey) -> Option<Duration> {
         let task = self.tasks.get(&key)?;
         self.definitions.get(task.definition).map(|definition| definition.response_timeout)
-    }
-
-    /// A given-back task may be reported before it is delivered again; its message leaves the queue.
-    fn leave_queue(&mut self, key: TaskKey) {
-        let Some(task) = self.tasks.get(&key).filter(|task| task.state == State::Queued) else { return };
-        let queue = self.queue_of(task.definition);
-        if let Some(waiting) = self.queues.get_mut(&queue) {
-            waiting.retain(|waiting| *waiting != key);
-        }
-    }
-
-    fn postpone(&mut self, now: Instant, key: TaskKey, callback_after: Duration) {
-        let until = now.after(callback_after);
-        if let Some(task) = self.tasks.get_mut(&key) {
-            task.state = State::Postponed { until };
-            self.alarms.insert((until, Alarm::Queue(key)));
-        }
     }
 }

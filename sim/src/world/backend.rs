@@ -38,6 +38,7 @@ impl<'a> Backend<'a> {
             response_timeout: tasks.response_timeout.get(),
             retries: tasks.retries,
             retry_delay: tasks.retry_delay.get(),
+            ..Definition::default()
         });
         let definitions = definitions.collect();
         let queues =
