@@ -7,6 +7,7 @@
 //! | [`event`], [`oracle`] | what happens in a run, and the judges that see it |
 //! | [`record`], [`replay`], [`view`] | what is written of a run, tried again on the core, and looked at |
 //! | [`server`] | Conductor as a state machine under virtual time |
+//! | [`serve`] | the same server over HTTP on loopback: a development server, with faults to order |
 //! | [`world`] | workers, server and network in one queue of events |
 //! | [`cli`] | the command line |
 
@@ -18,6 +19,7 @@ pub mod random;
 pub mod record;
 pub mod replay;
 pub mod scenario;
+pub mod serve;
 pub mod server;
 pub mod view;
 pub mod world;

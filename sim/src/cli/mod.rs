@@ -3,6 +3,7 @@
 mod conform;
 mod replay;
 mod scenario;
+mod serve;
 mod source;
 mod view;
 
@@ -28,6 +29,7 @@ struct Args {
 
 const EXAMPLES: &str = "\
 Examples:
+  downbeat-sim serve --listen 127.0.0.1:8080
   downbeat-sim conform tests/vectors/seed-traces.json
   downbeat-sim scenario check my-fleet.toml
   downbeat-sim scenario generate --seed 7 --profile stormy > storm.toml
@@ -44,6 +46,8 @@ enum Command {
     View(view::Args),
     /// Check, generate or describe scenario files.
     Scenario(scenario::Args),
+    /// Serve the model server over HTTP: a development server, with faults to order at /control.
+    Serve(serve::Args),
 }
 
 /// Parses the command line and runs what it says.
@@ -57,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args, &mut out, &mut err),
         Command::View(args) => view::run(&args, &mut out, &mut err),
         Command::Scenario(args) => scenario::run(&args, &mut out, &mut err),
+        Command::Serve(args) => serve::run(&args, &mut out, &mut err),
     };
     match code.and_then(|code| out.flush().map(|()| code)) {
         Ok(code) => ExitCode::from(code),

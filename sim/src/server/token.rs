@@ -38,6 +38,14 @@ impl Server {
         self.tokens.good.clear();
     }
 
+    /// Whether a token is good, for requests that the model does not know.
+    ///
+    /// # Errors
+    /// The token is missing or not good.
+    pub fn check_token(&mut self, now: Instant, worker: u32, token: Option<u64>) -> Result<(), Refusal> {
+        self.authorise(now, worker, token)
+    }
+
     pub(super) fn authorise(&mut self, now: Instant, worker: u32, token: Option<u64>) -> Result<(), Refusal> {
         let wanted = self.tokens.life.is_some();
         let good = token.and_then(|token| self.tokens.good.get(&token)).is_some_and(|end| *end > now);
