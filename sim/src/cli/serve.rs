@@ -17,8 +17,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
     /// Want a token, given for this key and secret.
-    #[arg(long, value_name = "KEY:SECRET", value_parser = auth)]
-    auth: Option<(String, String)>,
+    #[arg(long, value_name = "KEY:SECRET")]
+    auth: Option<String>,
     /// How long a token is good.
     #[arg(long, value_name = "TIME", default_value = "45m", requires = "auth")]
     token_life: Span,
@@ -36,7 +36,13 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
     // Before the server is there, so that no signal is missed.
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
-    let auth = args.auth.clone().map(|(key, secret)| Auth { key, secret, token_life: args.token_life.get() });
+    let auth = match args.auth.as_deref().map(|text| auth(text, args)).transpose() {
+        Ok(auth) => auth,
+        Err(what) => {
+            writeln!(err, "downbeat-sim: --auth: {what}")?;
+            return Ok(USAGE);
+        }
+    };
     let options = Options {
         listen: args.listen,
         auth,
@@ -64,13 +70,10 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
 }
 
 /// The message does not repeat the text: it may hold the secret.
-fn auth(text: &str) -> Result<(String, String), String> {
-    match text.split_once(':') {
-        Some((key, secret)) if !key.is_empty() && !secret.is_empty() => {
-            Ok((key.to_owned(), secret.to_owned()))
-        }
-        _ => Err("write the key and the secret with a colon between them".to_owned()),
-    }
+fn auth(text: &str, args: &Args) -> Result<Auth, &'static str> {
+    let whole = text.split_once(':').filter(|(key, secret)| !key.is_empty() && !secret.is_empty());
+    let (key, secret) = whole.ok_or("write the key and the secret with a colon between them")?;
+    Ok(Auth { key: key.to_owned(), secret: secret.to_owned(), token_life: args.token_life.get() })
 }
 
 fn backend(text: &str) -> Result<Backend, String> {

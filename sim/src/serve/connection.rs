@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use downbeat_core::machine::Instant;
@@ -79,7 +79,7 @@ async fn accept(listener: Option<&TcpListener>) -> io::Result<TcpStream> {
     }
 }
 
-/// Keeps the port without listening, so that connections are refused and nobody else takes it.
+/// Keeps the port without listening: connections are refused, and no other program is given it.
 fn hold(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
@@ -112,6 +112,8 @@ fn take(shared: &Arc<Shared>, stream: TcpStream) {
 struct Use {
     answers: AtomicU32,
     in_flight: AtomicU32,
+    /// Whether an order of a fault is in flight: it is answered before its connection is cut.
+    ordering: AtomicBool,
     /// When the last answer was made, in microseconds.
     last: AtomicU64,
 }
@@ -120,6 +122,7 @@ async fn keep(shared: &Arc<Shared>, stream: TcpStream) {
     let used = Arc::new(Use {
         answers: AtomicU32::new(0),
         in_flight: AtomicU32::new(0),
+        ordering: AtomicBool::new(false),
         last: AtomicU64::new(shared.clock.now().as_micros()),
     });
     let service = service_fn(|request| respond(Arc::clone(shared), Arc::clone(&used), request));
@@ -152,9 +155,14 @@ async fn keep(shared: &Arc<Shared>, stream: TcpStream) {
                 closing = true;
             }
             _ = changes.changed() => {
-                if shared.faults.down_until().is_some() {
+                if shared.faults.down_until().is_none() {
+                    continue;
+                }
+                if !used.ordering.load(Ordering::Relaxed) {
                     return;
                 }
+                connection.as_mut().graceful_shutdown();
+                closing = true;
             }
         }
     }
@@ -166,6 +174,7 @@ async fn respond(
     request: HyperRequest<Incoming>,
 ) -> io::Result<Response<Content>> {
     used.in_flight.fetch_add(1, Ordering::Relaxed);
+    used.ordering.store(request.uri().path().starts_with("/control/"), Ordering::Relaxed);
     // R-POLL-1: whoever goes away does not undo what was asked; so it runs in a task of its own.
     let answer = tokio::spawn(answer(Arc::clone(&shared), request)).await;
     let served = used.answers.fetch_add(1, Ordering::Relaxed) + 1;

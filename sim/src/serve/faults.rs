@@ -321,10 +321,7 @@ impl FaultKind {
     #[must_use]
     pub fn word(self) -> String {
         let known = WORDS.iter().find(|(_, kind)| *kind == self).map(|(word, _)| (*word).to_owned());
-        match self {
-            Self::Status(status) => status.to_string(),
-            _ => known.unwrap_or_default(),
-        }
+        if let Self::Status(status) = self { status.to_string() } else { known.unwrap_or_default() }
     }
 
     fn parse(word: &str) -> Option<Self> {

@@ -10,8 +10,9 @@ use super::answer::Answer;
 use super::conductor::{Caller, Poll, Refused, Start, TaskResult, json};
 use super::control;
 use super::faults::{CallKind, FaultKind};
+use super::read;
 use super::request::Request;
-use super::route::{self, NoRoute, Route};
+use super::route::{self, Define, NoRoute, Read, Route};
 use super::shared::{Polled, Shared};
 
 /// The wait of a single poll and of the poll inside `update-v2` (R-POLL-6, R-UPDATE-9).
@@ -45,7 +46,7 @@ pub(super) async fn handle(shared: &Arc<Shared>, request: Request) -> Option<Ans
         return Some(Answer::html(400, BAD_REQUEST));
     }
     let route = match path.as_slice() {
-        ["health"] => Ok(Route::Health),
+        ["health"] => Ok(Route::Read(Read::Health)),
         ["api", rest @ ..] => route::find(&request.method, rest),
         _ => Err(NoRoute::Path),
     };
@@ -111,10 +112,9 @@ impl Visit<'_> {
         if shared.options.auth.is_some() && !route.is_open() {
             shared.with(|conductor, now| conductor.check_token(now, self.caller.token))?;
         }
-        if route.wants_json() && !request.body.is_empty() {
-            if let Some(given) = route::unsupported_type(request) {
-                return Err(Refused::failed(format!("Content-Type '{given}' is not supported")));
-            }
+        let given = if route.wants_json() { route::unsupported_type(request) } else { None };
+        if let Some(given) = given.filter(|_| !request.body.is_empty()) {
+            return Err(Refused::failed(format!("Content-Type '{given}' is not supported")));
         }
         match route {
             Route::PollBatch(kind) => self.poll_batch(kind).await,
@@ -126,17 +126,14 @@ impl Visit<'_> {
             }
             Route::AddLog(id) => self.add_log(id),
             Route::Token => self.token(),
-            Route::Start | Route::StartNamed(_) => self.start(route),
-            Route::PutTaskDefs
-            | Route::PostWorkflowDef
-            | Route::PutWorkflowDefs
-            | Route::DeleteTaskDef(_) => self.define(route),
+            Route::Start(name) => self.start(name),
+            Route::Define(what) => self.define(what),
             Route::Terminate(id) => {
                 let reason = request.query("reason").map(str::to_owned);
                 shared.with(|conductor, now| conductor.terminate(now, id, reason))?;
                 Ok(Answer::empty(200))
             }
-            _ => self.read(route),
+            Route::Read(what) => read::read(shared, request, what),
         }
     }
 
@@ -152,14 +149,14 @@ impl Visit<'_> {
 
     /// The task type that a request is about.
     fn task_of(&self, route: Route<'_>) -> Option<String> {
-        match route {
-            Route::PollBatch(kind) | Route::PollOne(kind) => Some(kind.to_owned()),
-            Route::Update | Route::UpdateV2 if self.shared.faults.any() => {
-                let id = TaskResult::task_of(&self.request.text())?;
-                self.shared.with(|conductor, _| conductor.kind_of(&id)).map(|(kind, _)| kind)
-            }
-            _ => None,
+        if let Route::PollBatch(kind) | Route::PollOne(kind) = route {
+            return Some(kind.to_owned());
         }
+        if !matches!(route, Route::Update | Route::UpdateV2) || !self.shared.faults.any() {
+            return None;
+        }
+        let id = TaskResult::task_of(&self.request.text())?;
+        self.shared.with(|conductor, _| conductor.kind_of(&id)).map(|(kind, _)| kind)
     }
 
     // ---------------------------------------------------------------- polls
@@ -294,95 +291,33 @@ impl Visit<'_> {
 
     // ---------------------------------------------------------------- definitions and workflows
 
-    fn define(&self, route: Route<'_>) -> Result<Answer, Refused> {
+    fn define(&self, what: Define<'_>) -> Result<Answer, Refused> {
         let text = self.request.text();
         let overwrite = self.request.query("overwrite") == Some("true");
-        self.shared.with(|conductor, now| match route {
-            Route::PutTaskDefs => conductor.define_tasks(now, &text).map(|()| Answer::empty(200)),
-            Route::DeleteTaskDef(name) => conductor.undefine_task(name).map(|()| Answer::empty(200)),
-            Route::PutWorkflowDefs => conductor.define_workflows(&text).map(Answer::json),
-            _ => conductor.define_workflow(&text, overwrite).map(|_| Answer::empty(200)),
+        self.shared.with(|conductor, now| match what {
+            Define::Tasks => conductor.define_tasks(now, &text).map(|()| Answer::empty(200)),
+            Define::DeleteTask(name) => conductor.undefine_task(name).map(|()| Answer::empty(200)),
+            Define::Workflows => conductor.define_workflows(&text).map(Answer::json),
+            Define::Workflow => conductor.define_workflow(&text, overwrite).map(|_| Answer::empty(200)),
         })
     }
 
-    fn start(&self, route: Route<'_>) -> Result<Answer, Refused> {
+    fn start(&self, name: Option<&str>) -> Result<Answer, Refused> {
         let text = self.request.text();
-        let start = match route {
-            Route::StartNamed(name) => {
-                let text = if text.is_empty() { "{}" } else { &text };
-                let input: &RawValue =
-                    serde_json::from_str(text).map_err(|error| Refused::unreadable(&error))?;
-                Start {
-                    name: name.to_owned(),
-                    version: self.request.query("version").and_then(|version| version.parse().ok()),
-                    input: Some(input),
-                    correlation_id: self.request.query("correlationId").map(str::to_owned),
-                    task_to_domain: None,
-                }
+        let start = if let Some(name) = name {
+            let text = if text.is_empty() { "{}" } else { &text };
+            let input: &RawValue = serde_json::from_str(text).map_err(|error| Refused::unreadable(&error))?;
+            Start {
+                name: name.to_owned(),
+                version: self.request.query("version").and_then(|version| version.parse().ok()),
+                input: Some(input),
+                correlation_id: self.request.query("correlationId").map(str::to_owned),
+                task_to_domain: None,
             }
-            _ => serde_json::from_str(&text).map_err(|error| Refused::unreadable(&error))?,
+        } else {
+            serde_json::from_str(&text).map_err(|error| Refused::unreadable(&error))?
         };
         self.shared.with(|conductor, now| conductor.start(now, start)).map(Answer::text)
-    }
-
-    fn read(&self, route: Route<'_>) -> Result<Answer, Refused> {
-        let request = self.request;
-        let kind = request.query("taskType").unwrap_or_default();
-        if route == Route::StorageLocation {
-            return Ok(Answer::json(self.location()));
-        }
-        self.shared.with(|conductor, _| {
-            Ok(Answer::json(match route {
-                Route::ReadTask(id) => conductor
-                    .render(TaskKey::from_id(id))
-                    .ok_or_else(|| Refused::not_found(format!("Task not found for taskId: {id}")))?,
-                Route::ReadLog(id) => {
-                    let logs = conductor.logs(id);
-                    if logs.is_empty() {
-                        return Ok(Answer::empty(204));
-                    }
-                    serde_json::to_string(&logs).unwrap_or_default()
-                }
-                Route::ReadTaskDefs => conductor.task_defs_json(),
-                Route::ReadTaskDef(name) => conductor.task_def_json(name)?,
-                Route::ReadWorkflowDefs => conductor.workflow_defs_json(),
-                Route::ReadWorkflowDef(name) => {
-                    let version = request.query("version").and_then(|version| version.parse().ok());
-                    conductor.workflow_def_json(name, version)?
-                }
-                Route::ReadWorkflow(id) => {
-                    conductor.workflow_json(id, request.query("includeTasks") != Some("false"))?
-                }
-                Route::Running(name) => {
-                    serde_json::to_string(&conductor.running_workflows(name)).unwrap_or_default()
-                }
-                Route::QueueSize => conductor.queue_size(kind, request.query("domain")).to_string(),
-                Route::QueueSizes => {
-                    let sizes =
-                        request.query_all("taskType").map(|kind| (kind, conductor.queue_size(kind, None)));
-                    let sizes: std::collections::BTreeMap<&str, usize> = sizes.collect();
-                    serde_json::to_string(&sizes).unwrap_or_default()
-                }
-                Route::QueueAll => serde_json::to_string(&conductor.queue_sizes()).unwrap_or_default(),
-                Route::QueueVerbose => verbose(&conductor.queue_sizes()),
-                Route::PollData => conductor.poll_data(Some(kind)),
-                Route::PollDataAll => conductor.poll_data(None),
-                Route::Version => return Ok(Answer::text("3.32.1".to_owned())),
-                _ => r#"{"healthResults":[],"suppressedHealthResults":[],"healthy":true}"#.to_owned(),
-            }))
-        })
-    }
-
-    /// Where a payload of the external storage is (R-PAYLOAD-4).
-    fn location(&self) -> String {
-        let path = self.request.query("path").unwrap_or_default();
-        let text = |text: &str| serde_json::to_string(text).unwrap_or_default();
-        let known = self.shared.with(|conductor, _| conductor.stored(path).is_some());
-        if known && self.shared.options.external_readable {
-            let uri = format!("http://{}/control/payload/{path}", self.shared.address);
-            return format!("{{\"uri\":{},\"path\":{}}}", text(&uri), text(path));
-        }
-        format!("{{\"path\":{}}}", text(path))
     }
 
     // ---------------------------------------------------------------- tokens
@@ -446,13 +381,6 @@ fn truncate(body: &mut String) {
         half -= 1;
     }
     body.truncate(half);
-}
-
-fn verbose(sizes: &std::collections::BTreeMap<String, usize>) -> String {
-    let text = |text: &str| serde_json::to_string(text).unwrap_or_default();
-    let queues =
-        sizes.iter().map(|(name, size)| format!("{}:{{\"a\":{{\"size\":{size},\"uacked\":0}}}}", text(name)));
-    format!("{{{}}}", queues.collect::<Vec<_>>().join(","))
 }
 
 /// A token as text: its number, and a mark that only this server makes.

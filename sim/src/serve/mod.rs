@@ -21,6 +21,7 @@ mod connection;
 mod control;
 mod faults;
 mod handle;
+mod read;
 mod request;
 mod route;
 mod shared;

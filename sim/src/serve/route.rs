@@ -14,21 +14,33 @@ pub(super) enum Route<'a> {
     UpdateV2,
     UpdateByReference(&'a str, &'a str, &'a str),
     AddLog(&'a str),
-    ReadLog(&'a str),
-    ReadTask(&'a str),
     Token,
-    PutTaskDefs,
-    ReadTaskDefs,
-    ReadTaskDef(&'a str),
-    DeleteTaskDef(&'a str),
-    PostWorkflowDef,
-    PutWorkflowDefs,
-    ReadWorkflowDefs,
-    ReadWorkflowDef(&'a str),
-    Start,
-    StartNamed(&'a str),
-    ReadWorkflow(&'a str),
+    Define(Define<'a>),
+    /// By name in the path, or in the body.
+    Start(Option<&'a str>),
     Terminate(&'a str),
+    Read(Read<'a>),
+}
+
+/// Endpoints that change definitions.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Define<'a> {
+    Tasks,
+    DeleteTask(&'a str),
+    Workflow,
+    Workflows,
+}
+
+/// Endpoints that change nothing.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Read<'a> {
+    Task(&'a str),
+    Log(&'a str),
+    TaskDefs,
+    TaskDef(&'a str),
+    WorkflowDefs,
+    WorkflowDef(&'a str),
+    Workflow(&'a str),
     Running(&'a str),
     QueueSize,
     QueueSizes,
@@ -58,57 +70,48 @@ pub(super) fn find<'a>(method: &Method, path: &[&'a str]) -> Result<Route<'a>, N
         ("GET", ["tasks", "poll", kind]) => Route::PollOne(kind),
         ("POST", ["tasks"]) => Route::Update,
         ("POST", ["tasks", "update-v2"]) => Route::UpdateV2,
-        ("GET", ["tasks", "queue", "size"]) => Route::QueueSize,
-        ("GET", ["tasks", "queue", "sizes"]) => Route::QueueSizes,
-        ("GET", ["tasks", "queue", "all"]) => Route::QueueAll,
-        ("GET", ["tasks", "queue", "all", "verbose"]) => Route::QueueVerbose,
-        ("GET", ["tasks", "queue", "polldata"]) => Route::PollData,
-        ("GET", ["tasks", "queue", "polldata", "all"]) => Route::PollDataAll,
-        ("GET", ["tasks", "externalstoragelocation"]) => Route::StorageLocation,
+        ("GET", ["tasks", "queue", "size"]) => Route::Read(Read::QueueSize),
+        ("GET", ["tasks", "queue", "sizes"]) => Route::Read(Read::QueueSizes),
+        ("GET", ["tasks", "queue", "all"]) => Route::Read(Read::QueueAll),
+        ("GET", ["tasks", "queue", "all", "verbose"]) => Route::Read(Read::QueueVerbose),
+        ("GET", ["tasks", "queue", "polldata"]) => Route::Read(Read::PollData),
+        ("GET", ["tasks", "queue", "polldata", "all"]) => Route::Read(Read::PollDataAll),
+        ("GET", ["tasks", "externalstoragelocation"]) => Route::Read(Read::StorageLocation),
         ("POST", ["tasks", id, "log"]) => Route::AddLog(id),
-        ("GET", ["tasks", id, "log"]) => Route::ReadLog(id),
-        ("GET", ["tasks", id]) => Route::ReadTask(id),
+        ("GET", ["tasks", id, "log"]) => Route::Read(Read::Log(id)),
+        ("GET", ["tasks", id]) => Route::Read(Read::Task(id)),
         ("POST", ["tasks", workflow, reference, status]) => {
             Route::UpdateByReference(workflow, reference, status)
         }
         ("POST", ["token"]) => Route::Token,
-        ("POST" | "PUT", ["metadata", "taskdefs"]) => Route::PutTaskDefs,
-        ("GET", ["metadata", "taskdefs"]) => Route::ReadTaskDefs,
-        ("GET", ["metadata", "taskdefs", name]) => Route::ReadTaskDef(name),
-        ("DELETE", ["metadata", "taskdefs", name]) => Route::DeleteTaskDef(name),
-        ("POST", ["metadata", "workflow"]) => Route::PostWorkflowDef,
-        ("PUT", ["metadata", "workflow"]) => Route::PutWorkflowDefs,
-        ("GET", ["metadata", "workflow"]) => Route::ReadWorkflowDefs,
-        ("GET", ["metadata", "workflow", name]) => Route::ReadWorkflowDef(name),
-        ("POST", ["workflow"]) => Route::Start,
-        ("POST", ["workflow", name]) => Route::StartNamed(name),
-        ("GET", ["workflow", "running", name]) => Route::Running(name),
-        ("GET", ["workflow", id]) => Route::ReadWorkflow(id),
+        ("POST" | "PUT", ["metadata", "taskdefs"]) => Route::Define(Define::Tasks),
+        ("GET", ["metadata", "taskdefs"]) => Route::Read(Read::TaskDefs),
+        ("GET", ["metadata", "taskdefs", name]) => Route::Read(Read::TaskDef(name)),
+        ("DELETE", ["metadata", "taskdefs", name]) => Route::Define(Define::DeleteTask(name)),
+        ("POST", ["metadata", "workflow"]) => Route::Define(Define::Workflow),
+        ("PUT", ["metadata", "workflow"]) => Route::Define(Define::Workflows),
+        ("GET", ["metadata", "workflow"]) => Route::Read(Read::WorkflowDefs),
+        ("GET", ["metadata", "workflow", name]) => Route::Read(Read::WorkflowDef(name)),
+        ("POST", ["workflow"]) => Route::Start(None),
+        ("POST", ["workflow", name]) => Route::Start(Some(name)),
+        ("GET", ["workflow", "running", name]) => Route::Read(Read::Running(name)),
+        ("GET", ["workflow", id]) => Route::Read(Read::Workflow(id)),
         ("DELETE", ["workflow", id] | ["workflow", id, "terminate"]) => Route::Terminate(id),
-        ("GET", ["version"]) => Route::Version,
-        ("GET", ["health"]) => Route::Health,
+        ("GET", ["version"]) => Route::Read(Read::Version),
+        ("GET", ["health"]) => Route::Read(Read::Health),
         _ => return Err(if is_known(path) { NoRoute::Method } else { NoRoute::Path }),
     })
 }
 
-/// Whether a path is known with some other method.
+/// Whether a path without names in it is known with some other method.
 fn is_known(path: &[&str]) -> bool {
-    let methods = [Method::GET, Method::POST, Method::PUT, Method::DELETE];
-    matches!(path, ["tasks" | "token" | "version" | "health"])
-        || methods.iter().any(|method| {
-            let fixed = path.first().is_some_and(|first| ["metadata", "workflow", "tasks"].contains(first));
-            fixed && path.len() <= 2 && find_exact(method, path)
-        })
-}
-
-fn find_exact(method: &Method, path: &[&str]) -> bool {
-    let known: &[(&Method, &[&str])] = &[
-        (&Method::POST, &["tasks", "update-v2"]),
-        (&Method::GET, &["metadata", "taskdefs"]),
-        (&Method::GET, &["metadata", "workflow"]),
-        (&Method::POST, &["workflow"]),
-    ];
-    known.iter().any(|(of, known)| *of == method && *known == path)
+    matches!(
+        path,
+        ["tasks" | "token" | "version" | "health" | "workflow"]
+            | ["tasks", "update-v2"]
+            | ["metadata", "taskdefs" | "workflow"]
+            | ["tasks", "poll", "batch", _]
+    )
 }
 
 impl Route<'_> {
@@ -121,22 +124,12 @@ impl Route<'_> {
             Self::UpdateV2 => "update_v2",
             Self::UpdateByReference(..) => "update_by_reference",
             Self::AddLog(_) => "log",
-            Self::ReadLog(_) => "read_log",
-            Self::ReadTask(_) => "read_task",
             Self::Token => "token",
-            Self::PutTaskDefs => "put_taskdefs",
-            Self::ReadTaskDefs | Self::ReadTaskDef(_) => "read_taskdefs",
-            Self::DeleteTaskDef(_) => "delete_taskdef",
-            Self::PostWorkflowDef | Self::PutWorkflowDefs => "put_workflow",
-            Self::ReadWorkflowDefs | Self::ReadWorkflowDef(_) => "read_workflowdef",
-            Self::Start | Self::StartNamed(_) => "start_workflow",
-            Self::ReadWorkflow(_) | Self::Running(_) => "read_workflow",
+            Self::Define(Define::Tasks | Define::DeleteTask(_)) => "define_tasks",
+            Self::Define(Define::Workflow | Define::Workflows) => "define_workflow",
+            Self::Start(_) => "start_workflow",
             Self::Terminate(_) => "terminate_workflow",
-            Self::QueueSize | Self::QueueSizes | Self::QueueAll | Self::QueueVerbose => "queue",
-            Self::PollData | Self::PollDataAll => "polldata",
-            Self::StorageLocation => "storage_location",
-            Self::Version => "version",
-            Self::Health => "health",
+            Self::Read(read) => read.name(),
         }
     }
 
@@ -146,52 +139,42 @@ impl Route<'_> {
             Self::PollBatch(_) | Self::PollOne(_) => CallKind::Poll,
             Self::Update | Self::UpdateV2 if extends => CallKind::Extend,
             Self::Update | Self::UpdateV2 | Self::UpdateByReference(..) => CallKind::Update,
-            Self::AddLog(_) | Self::ReadLog(_) => CallKind::Log,
+            Self::AddLog(_) | Self::Read(Read::Log(_)) => CallKind::Log,
             Self::Token => CallKind::Token,
-            Self::PutTaskDefs
-            | Self::ReadTaskDefs
-            | Self::ReadTaskDef(_)
-            | Self::DeleteTaskDef(_)
-            | Self::PostWorkflowDef
-            | Self::PutWorkflowDefs
-            | Self::ReadWorkflowDefs
-            | Self::ReadWorkflowDef(_) => CallKind::Metadata,
-            Self::Start
-            | Self::StartNamed(_)
-            | Self::ReadWorkflow(_)
-            | Self::Terminate(_)
-            | Self::Running(_) => CallKind::Workflow,
-            Self::ReadTask(_)
-            | Self::QueueSize
-            | Self::QueueSizes
-            | Self::QueueAll
-            | Self::QueueVerbose
-            | Self::PollData
-            | Self::PollDataAll
-            | Self::StorageLocation
-            | Self::Version
-            | Self::Health => CallKind::Other,
+            Self::Define(_) => CallKind::Metadata,
+            Self::Start(_) | Self::Terminate(_) | Self::Read(Read::Workflow(_)) => CallKind::Workflow,
+            Self::Read(_) => CallKind::Other,
         }
     }
 
     /// Whether it wants no token (R-TOKEN-3).
     pub(super) const fn is_open(&self) -> bool {
-        matches!(self, Self::Token | Self::Version | Self::Health)
+        matches!(self, Self::Token | Self::Read(Read::Version | Read::Health))
     }
 
     /// Whether its body must be called JSON (R-HTTP-5).
     pub(super) const fn wants_json(&self) -> bool {
         matches!(
             self,
-            Self::Update
-                | Self::UpdateV2
-                | Self::PutTaskDefs
-                | Self::PostWorkflowDef
-                | Self::PutWorkflowDefs
-                | Self::Start
-                | Self::StartNamed(_)
-                | Self::UpdateByReference(..)
+            Self::Update | Self::UpdateV2 | Self::UpdateByReference(..) | Self::Define(_) | Self::Start(_)
         )
+    }
+}
+
+impl Read<'_> {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Task(_) => "read_task",
+            Self::Log(_) => "read_log",
+            Self::TaskDefs | Self::TaskDef(_) => "read_taskdefs",
+            Self::WorkflowDefs | Self::WorkflowDef(_) => "read_workflowdefs",
+            Self::Workflow(_) | Self::Running(_) => "read_workflow",
+            Self::QueueSize | Self::QueueSizes | Self::QueueAll | Self::QueueVerbose => "queue",
+            Self::PollData | Self::PollDataAll => "polldata",
+            Self::StorageLocation => "storage_location",
+            Self::Version => "version",
+            Self::Health => "health",
+        }
     }
 }
 

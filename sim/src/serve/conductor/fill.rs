@@ -85,9 +85,9 @@ pub(super) fn at_path(value: &str, path: &str) -> Option<String> {
     let mut steps = String::new();
     for part in path.split('.').filter(|part| !part.is_empty()) {
         let (name, index) = part.split_once('[').map_or((part, ""), |(name, index)| (name, index));
-        let _ = write!(steps, "{name}\n");
+        let _ = writeln!(steps, "{name}");
         for index in index.split('[').filter_map(|index| index.strip_suffix(']')) {
-            let _ = write!(steps, "[{index}\n");
+            let _ = writeln!(steps, "[{index}");
         }
     }
     let mut value = value;

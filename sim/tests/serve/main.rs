@@ -1,0 +1,6 @@
+//! The model server over real sockets: what it answers, how it closes, what its faults do.
+
+mod basics;
+mod client;
+mod connections;
+mod faults;
