@@ -114,3 +114,32 @@ fn on_one_lane_a_long_poll_ends_before_the_next_obligation() {
     assert!(wait <= ms(1_600), "the lease is due at 1.6 s: {wait:?}");
     let _ = (slot, waits(bench.at(1).tick()), call);
 }
+
+#[test]
+fn every_surplus_task_is_given_back_and_the_first_is_remembered() {
+    let mut bench = Bench::<4>::new(policy(1));
+    let (call, ..) = bench.polls();
+    bench.run(call, 1, None);
+    let refusals = [2, 3].map(|task| match bench.lease(call, task, Some(secs(60))) {
+        Action::Refuse { call, key: of } if of == key(task) => call,
+        other => panic!("{other:?}"),
+    });
+    let _ = bench.ok(call);
+    assert_eq!(bench.worker.snapshot().calls_in_flight, 1);
+    let _ = bench.reply(refusals[1], failed(Fault::NotSent));
+    let _ = bench.reply(refusals[0], failed(Fault::NotSent));
+    assert!(matches!(bench.at(250).tick(), Action::Refuse { key: of, .. } if of == key(2)));
+}
+
+#[test]
+fn a_task_whose_lease_is_over_is_not_given_back_any_more() {
+    for (at, refused) in [(999, true), (1_000, false)] {
+        let mut bench = Bench::<4>::new(policy(1));
+        let (call, ..) = bench.polls();
+        bench.run(call, 1, None);
+        let Action::Refuse { call: refusal, .. } = bench.lease(call, 2, Some(secs(1))) else { panic!() };
+        let _ = bench.ok(call);
+        let _ = bench.reply(refusal, failed(Fault::NotSent));
+        assert_eq!(matches!(bench.at(at).tick(), Action::Refuse { .. }), refused, "{at}");
+    }
+}

@@ -27,6 +27,7 @@ fn exact() -> (Policy, HubPolicy) {
     shared.auth.jitter = 0;
     let mut policy = Policy { poll_interval: Duration::from_millis(1), ..Policy::default() };
     policy.failing.jitter = 0;
+    policy.auth.jitter = 0;
     (policy, shared)
 }
 
@@ -336,4 +337,76 @@ fn a_stormy_server_breaks_no_bound_and_every_hub_drains() {
         // Extensions of tasks that have ended, and a refresh, may still be in flight.
         assert!(usize::from(hub.calls_in_flight()) <= world.ends.len(), "seed {seed}: a lane leaks");
     }
+}
+
+#[test]
+fn a_worker_whose_queue_is_forbidden_costs_the_others_few_tokens() {
+    let (policy, shared) = exact();
+    let mut hub = crew(2, policy, HubPolicy { authenticated: true, ..shared });
+    let mut now = 0;
+    let (mut refreshes, mut good) = (0, 0);
+    let mut action = tick(&mut hub, now);
+    let mut flying = VecDeque::new();
+    while now < 60_000 {
+        action = match action {
+            HubAction::Refresh { call } => {
+                refreshes += 1;
+                hub.step(at(now), HubInput::Refreshed { call, reply: Ok(Answer::Token { valid_for: None }) })
+            }
+            HubAction::Worker { worker, action: Action::Poll { call, .. } } => {
+                flying.push_back((worker, call));
+                tick(&mut hub, now)
+            }
+            HubAction::Wait { until, .. } => match flying.pop_front() {
+                Some((0, call)) => reply(&mut hub, now, 0, call, Err(CallError::new(Fault::Unauthorized))),
+                Some((worker, call)) => {
+                    good += 1;
+                    reply(&mut hub, now, worker, call, Ok(Answer::Done))
+                }
+                None => {
+                    now = until.unwrap().as_millis();
+                    tick(&mut hub, now)
+                }
+            },
+            other => panic!("{other:?}"),
+        };
+    }
+    assert!(refreshes <= 8, "{refreshes} tokens in a minute");
+    assert!(good > 500, "the other worker polled {good} times");
+}
+
+#[test]
+fn the_probe_of_a_worker_that_is_aborted_still_opens_the_link_for_the_others() {
+    let (policy, shared) = exact();
+    let mut hub = crew(2, policy, shared);
+    let flying = polls(&mut hub, 0);
+    let task = TaskMeta { key: TaskKey::from_u128(1), response_timeout: None };
+    let (worker, call) = flying[0];
+    let leased = hub.step(at(1), HubInput::Worker { worker, input: Input::Leased { call, task } });
+    let HubAction::Worker { action: Action::Run { slot, .. }, .. } = leased else { panic!() };
+    let _ = reply(&mut hub, 1, worker, call, Ok(Answer::Done));
+    let _ = reply(&mut hub, 2, flying[1].0, flying[1].1, Err(CallError::new(Fault::NotSent)));
+    let finished = Input::Finished { slot, outcome: Outcome::Final };
+    let _ = hub.step(at(3), HubInput::Worker { worker, input: finished });
+    let HubAction::Worker { action: Action::Update { call: probe, .. }, .. } = tick(&mut hub, 252) else {
+        panic!()
+    };
+    let abort = HubInput::Worker { worker, input: Input::Control(Control::Abort) };
+    let action = hub.step(at(253), abort);
+    assert!(matches!(action, HubAction::Worker { action: Action::Discard { .. }, .. }));
+    assert_eq!(polls(&mut hub, 254), [], "all wait for the probe");
+    let (next, _) = poll(reply(&mut hub, 255, worker, probe, Ok(Answer::Done)));
+    assert_ne!(next, worker);
+}
+
+#[test]
+fn a_late_task_of_a_stopped_worker_is_answered_for_itself() {
+    let (policy, shared) = exact();
+    let mut hub = crew(2, policy, shared);
+    let (worker, call) = polls(&mut hub, 0)[0];
+    let abort = HubInput::Worker { worker, input: Input::Control(Control::Abort) };
+    let _ = hub.step(at(1), abort);
+    let task = TaskMeta { key: TaskKey::from_u128(1), response_timeout: None };
+    let answer = hub.step(at(2), HubInput::Worker { worker, input: Input::Leased { call, task } });
+    assert_eq!(answer, HubAction::Worker { worker, action: Action::Ignore { key: task.key } });
 }

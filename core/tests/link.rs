@@ -3,7 +3,7 @@
 mod support;
 
 use downbeat_core::machine::{Action, Fault, Policy, Why};
-use support::{Bench, exact, failed, ms, updated, waits};
+use support::{Bench, exact, failed, ms, secs, updated, waits};
 
 fn policy() -> Policy {
     Policy { concurrency: 4, max_calls: 8, take_next: false, ..exact() }
@@ -73,4 +73,20 @@ fn an_unreachable_server_is_found_within_the_cap() {
         bench.now = until;
         call = bench.polls().0;
     }
+}
+
+#[test]
+fn a_poll_that_probes_the_link_is_not_held_by_the_server() {
+    let mut bench = Bench::<4>::new(Policy { long_poll: secs(5), ..policy() });
+    let (mut call, ..) = bench.polls();
+    let mut wait = ms(0);
+    while wait.is_zero() {
+        bench.now = waits(bench.ok(call)).unwrap();
+        (call, _, wait) = bench.polls();
+    }
+    bench.now = waits(bench.reply(call, failed(Fault::NotSent))).unwrap();
+    let (probe, count, wait) = bench.polls();
+    assert_eq!((count, wait), (1, ms(0)), "all other calls wait for its answer");
+    bench.now = waits(bench.ok(probe)).unwrap();
+    assert_eq!(bench.polls().2, secs(5));
 }

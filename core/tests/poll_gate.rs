@@ -140,3 +140,71 @@ fn a_retry_after_beyond_the_bound_counts_as_the_bound() {
     let until = waits(bench.reply(call, asked(Fault::Server, secs(86_400)))).unwrap();
     assert!((300_000..=330_000).contains(&until.as_millis()), "{until:?}");
 }
+
+#[test]
+fn a_poll_that_brought_what_is_here_already_counts_as_empty() {
+    let mut bench = Bench::<4>::new(Policy { concurrency: 3, ..exact() });
+    let (call, ..) = bench.polls();
+    bench.run(call, 1, None);
+    let next = bench.at(5).ok(call);
+    let (call, ..) = bench.is_poll(next);
+    assert!(matches!(bench.at(6).lease(call, 1, None), Action::Ignore { .. }));
+    assert_eq!(waits(bench.ok(call)).unwrap().as_millis(), 7, "2 ms after it was sent");
+}
+
+/// Its extensions prove each token, so that a refused poll costs one at once.
+#[test]
+fn a_worker_that_may_report_and_not_poll_does_not_storm_the_issuer() {
+    let mut bench =
+        Bench::<4>::new(Policy { authenticated: true, concurrency: 2, take_next: false, ..exact() });
+    let Action::Refresh { call } = bench.tick() else { panic!() };
+    let poll = bench.token(call, None);
+    let (mut poll, ..) = bench.is_poll(poll);
+    bench.run(poll, 1, Some(secs(1)));
+    let next = bench.ok(poll);
+    poll = bench.is_poll(next).0;
+    let mut refreshes = 0;
+    for round in 1..=60_u64 {
+        let mut action = bench.at(round * 1_000).reply(poll, failed(Fault::Unauthorized));
+        loop {
+            action = match action {
+                Action::Refresh { call } => {
+                    refreshes += 1;
+                    bench.token(call, None)
+                }
+                Action::Extend { call, .. } => bench.ok(call),
+                Action::Poll { call, .. } => {
+                    poll = call;
+                    bench.tick()
+                }
+                Action::Wait { .. } => break,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(refreshes <= 8, "{refreshes} tokens in a minute");
+}
+
+#[test]
+fn a_retry_after_outlives_the_answer_of_an_update_that_was_sent_before() {
+    for brings in [true, false] {
+        let mut bench = Bench::<4>::new(Policy { concurrency: 2, ..exact() });
+        let (call, ..) = bench.polls();
+        let slot = bench.run(call, 1, None);
+        let next = bench.ok(call);
+        // The second poll finds nothing, so that the update is a poll too; a third goes beside it.
+        let (call, ..) = bench.is_poll(next);
+        let _ = bench.ok(call);
+        let Action::Update { call: update, take_next: true, .. } = bench.at(10).finish(slot) else {
+            panic!()
+        };
+        let (poll, ..) = bench.polls();
+        let _ = bench.reply(poll, asked(Fault::Throttled, secs(60)));
+        bench.at(20);
+        if brings {
+            bench.run(update, 2, None);
+        }
+        let until = waits(bench.ok(update)).unwrap();
+        assert!(until.as_millis() >= 60_010, "{until:?}");
+    }
+}

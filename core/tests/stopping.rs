@@ -107,3 +107,52 @@ fn abort_gives_up_what_is_held_and_spills_results_where_there_is_a_store() {
     assert_eq!(bench.worker.snapshot().mode, Mode::Stopped);
     let _ = ms(0);
 }
+
+#[test]
+fn a_poll_that_is_in_flight_at_the_abort_is_not_waited_for() {
+    let mut bench = Bench::<2>::new(policy());
+    let (call, ..) = bench.polls();
+    assert_eq!(bench.control(Control::Abort), Action::Stopped);
+    assert_eq!(bench.lease(call, 1, None), Action::Stopped, "its lease ends by itself");
+    assert_eq!(bench.ok(call), Action::Stopped);
+    assert_eq!(bench.worker.snapshot().calls_in_flight, 0);
+}
+
+#[test]
+fn a_yield_in_flight_at_the_abort_is_given_up_and_its_late_answer_changes_nothing() {
+    for store in [false, true] {
+        let (mut bench, slot) = Bench::<2>::running(Policy { store, ..policy() }, None);
+        let _ = bench.control(Control::Pause);
+        let (update, ..) = updated(bench.give_way(slot, secs(30)));
+        assert_eq!(bench.control(Control::Abort), Action::Discard { slot, why: Loss::Aborted }, "{store}");
+        assert_eq!(bench.ok(update), Action::Stopped);
+        assert_eq!(bench.worker.snapshot().calls_in_flight, 0);
+    }
+}
+
+#[test]
+fn a_store_that_fails_after_the_abort_ends_the_worker_all_the_same() {
+    let (mut bench, slot) = Bench::<2>::running(Policy { store: true, ..policy() }, None);
+    let _ = bench.control(Control::Pause);
+    let (update, ..) = updated(bench.finish(slot));
+    let Action::Spill { call, .. } = bench.control(Control::Abort) else { panic!() };
+    assert_eq!(bench.reply(call, failed(Fault::Server)), Action::Discard { slot, why: Loss::Aborted });
+    assert_eq!(bench.tick(), Action::Stopped);
+    let _ = bench.ok(update);
+    assert_eq!(bench.worker.snapshot().calls_in_flight, 0);
+}
+
+#[test]
+fn a_drain_during_a_poll_runs_what_it_brings_and_takes_no_next_task() {
+    let mut bench = Bench::<4>::new(Policy { concurrency: 2, ..exact() });
+    let (call, count, _) = bench.polls();
+    assert_eq!(count, 2);
+    let _ = bench.control(Control::Drain);
+    let slots = [bench.run(call, 1, None), bench.run(call, 2, None)];
+    assert!(matches!(bench.ok(call), Action::Wait { .. }));
+    for (slot, last) in slots.into_iter().zip([false, true]) {
+        let (update, _, take_next) = updated(bench.finish(slot));
+        assert!(!take_next);
+        assert_eq!(bench.ok(update) == Action::Stopped, last);
+    }
+}

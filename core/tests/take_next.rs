@@ -91,3 +91,35 @@ fn a_server_without_it_is_not_asked_again_and_the_report_is_sent_at_once() {
     assert!(!updated(bench.at(50).finish(slot)).2);
     let _ = ms(0);
 }
+
+#[test]
+fn the_retry_after_of_its_answer_closes_the_poll_gate_too() {
+    let (mut bench, slot) = full();
+    let (call, ..) = updated(bench.finish(slot));
+    let until = waits(bench.reply(call, support::asked(Fault::Throttled, secs(7)))).unwrap();
+    assert!((7_000..=7_700).contains(&until.as_millis()), "{until:?}");
+}
+
+#[test]
+fn only_an_answer_to_it_proves_that_the_server_lacks_it() {
+    let (mut bench, slot) = Bench::<4>::running(Policy { take_next: false, ..exact() }, None);
+    let _ = bench.control(Control::Pause);
+    let (call, ..) = updated(bench.finish(slot));
+    assert_eq!(waits(bench.reply(call, failed(Fault::Unsupported))).unwrap().as_millis(), 10_000);
+}
+
+#[test]
+fn a_second_task_in_its_answer_is_given_back_and_a_drain_waits_for_that() {
+    let (mut bench, slot) = Bench::<4>::running(Policy { max_calls: 1, ..exact() }, None);
+    let (call, ..) = updated(bench.finish(slot));
+    let next = bench.run(call, 2, None);
+    let Action::Refuse { call: refusal, .. } = bench.lease(call, 3, Some(secs(60))) else { panic!() };
+    let _ = bench.ok(call);
+    assert_eq!(bench.worker.snapshot().calls_in_flight, 1, "the lane is the refusal's now");
+    let _ = bench.control(Control::Drain);
+    let _ = bench.finish(next);
+    let (last, ..) = updated(bench.reply(refusal, failed(Fault::Throttled)));
+    assert_eq!(waits(bench.ok(last)).unwrap().as_millis(), 250);
+    let Action::Refuse { call: again, .. } = bench.at(250).tick() else { panic!() };
+    assert_eq!(bench.ok(again), Action::Stopped);
+}

@@ -135,3 +135,70 @@ fn a_paused_and_empty_worker_lets_its_token_grow_old() {
     assert_eq!(bench.token(call, Some(secs(100))), Action::Wait { until: None, why: Why::Paused });
     let _ = refreshed(bench.at(200_000).control(Control::Resume));
 }
+
+#[test]
+fn a_server_that_wants_tokens_after_all_is_asked_for_one() {
+    let mut bench = Bench::<4>::new(policy());
+    let call = refreshed(bench.tick());
+    let poll = bench.reply(call, Ok(Answer::NoAuth));
+    let (poll, ..) = bench.is_poll(poll);
+    let until = waits(bench.reply(poll, failed(Fault::Unauthorized))).unwrap();
+    assert_eq!(until.as_millis(), 2_000, "as after a failed refresh");
+    let call = refreshed(bench.at(2_000).tick());
+    assert!(matches!(bench.token(call, None), Action::Poll { .. }));
+}
+
+#[test]
+fn a_token_that_is_over_at_once_is_not_renewed_without_a_pause() {
+    let mut bench = Bench::<4>::new(policy());
+    let call = refreshed(bench.tick());
+    let _ = bench.token(call, Some(secs(0)));
+    assert_eq!(bench.worker.deadline(), Some((bench.now.after(secs(2)), Why::Auth)));
+    let _ = refreshed(bench.at(2_000).tick());
+}
+
+#[test]
+fn a_report_that_no_token_helps_is_repeated_at_once_and_then_with_the_backoff() {
+    let (mut bench, poll) = authorised();
+    let slot = bench.run(poll, 1, Some(secs(1)));
+    let _ = bench.ok(poll);
+    let _ = bench.control(Control::Pause);
+    let mut update = updated(bench.finish(slot)).0;
+    let mut reports = 1;
+    while bench.now < downbeat_core::machine::Instant::from_secs(60) {
+        let mut action = bench.reply(update, failed(Fault::Unauthorized));
+        loop {
+            action = match action {
+                Action::Refresh { call } => bench.token(call, None),
+                // The heartbeat's answer proves each token.
+                Action::Extend { call, .. } => bench.ok(call),
+                Action::Update { call, attempt, .. } => {
+                    assert_eq!(attempt, 0);
+                    reports += 1;
+                    update = call;
+                    break;
+                }
+                Action::Wait { until, .. } => {
+                    bench.now = until.unwrap();
+                    bench.tick()
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    assert!(reports <= 8, "{reports} reports in a minute");
+}
+
+#[test]
+fn a_refusal_of_a_surplus_task_has_a_token_got_also_while_paused_and_empty() {
+    let (mut bench, poll) = authorised();
+    let slot = bench.run(poll, 1, None);
+    let Action::Refuse { call: refusal, .. } = bench.lease(poll, 2, Some(secs(60))) else { panic!() };
+    let _ = bench.ok(poll);
+    let _ = bench.control(Control::Pause);
+    let (update, ..) = updated(bench.finish(slot));
+    let _ = bench.ok(update);
+    let refresh = refreshed(bench.reply(refusal, failed(Fault::Unauthorized)));
+    assert!(waits(bench.token(refresh, None)).is_some());
+    assert!(matches!(bench.at(500).tick(), Action::Refuse { .. }));
+}

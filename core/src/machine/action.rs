@@ -95,6 +95,27 @@ pub enum Action {
     Stopped,
 }
 
+impl Action {
+    /// The call that is made, to the server or to the store; `None`: none is.
+    #[must_use]
+    pub const fn call(&self) -> Option<CallId> {
+        match self {
+            Self::Refuse { call, .. }
+            | Self::Refresh { call }
+            | Self::Extend { call, .. }
+            | Self::Update { call, .. }
+            | Self::Poll { call, .. }
+            | Self::Spill { call, .. } => Some(*call),
+            Self::Run { .. }
+            | Self::Ignore { .. }
+            | Self::Recall { .. }
+            | Self::Discard { .. }
+            | Self::Wait { .. }
+            | Self::Stopped => None,
+        }
+    }
+}
+
 /// What a wait is for: the obligation that comes first, or what is in the way.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]

@@ -14,6 +14,8 @@ use super::time::{Instant, micros};
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Auth {
     owner: Owner,
+    /// There is a key to ask with, whatever the server said last.
+    keyed: bool,
     fresh: bool,
     /// A call was accepted with the present token, so that a 401 means that it has expired since.
     proven: bool,
@@ -43,6 +45,7 @@ impl Auth {
     pub(crate) const fn new(authenticated: bool) -> Self {
         Self {
             owner: if authenticated { Owner::Machine } else { Owner::Nobody },
+            keyed: authenticated,
             fresh: false,
             proven: false,
             generation: 0,
@@ -56,6 +59,7 @@ impl Auth {
     /// Leaves the token to a hub; none is there until its news.
     pub(crate) fn hand_to_hub(&mut self) {
         self.owner = Owner::Hub;
+        self.keyed = false;
         self.fresh = false;
     }
 
@@ -117,10 +121,17 @@ impl Auth {
                 self.fresh = true;
                 self.proven = false;
                 self.generation = self.generation.wrapping_add(1);
-                self.renew_at = now.after(Duration::from_micros(four_fifths(micros(life))));
+                // A token that is over at once must not have its issuer asked without a pause.
+                let soonest = micros(policy.auth.base);
+                self.renew_at = now.after(Duration::from_micros(four_fifths(micros(life)).max(soonest)));
                 self.at = now;
             }
-            Ok(Answer::NoAuth) => *self = Self { generation: self.generation, ..Self::new(false) },
+            Ok(Answer::NoAuth) => {
+                self.owner = Owner::Nobody;
+                self.fresh = false;
+                self.renew_at = Instant::FAR_FUTURE;
+                self.at = now;
+            }
             Ok(Answer::Done) => self.fail::<M>(now, &policy.auth, rng),
             Err(error) => {
                 self.fail::<M>(now, &policy.auth, rng);
@@ -181,7 +192,13 @@ impl Auth {
         match self.owner {
             // Calls that were in flight together are refused together: one failure.
             Owner::Nobody if self.failures > 0 && now < self.at => {}
-            Owner::Nobody => self.fail::<M>(now, backoff, rng),
+            Owner::Nobody => {
+                self.fail::<M>(now, backoff, rng);
+                if self.keyed {
+                    // The server had no use for tokens, or a proxy said so, and that has changed.
+                    self.owner = Owner::Machine;
+                }
+            }
             // An old token's refusal says nothing of the present one.
             Owner::Machine | Owner::Hub if generation != self.generation || !self.fresh => {}
             Owner::Hub => self.fresh = false,

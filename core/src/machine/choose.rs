@@ -15,6 +15,8 @@ use super::worker::{Allowance, Blocked, Machine, Mode, Poll, Refusal};
 impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     pub(crate) fn next_action(&mut self, allowed: Allowance) -> (Action, Option<Blocked>) {
         self.advance_mode();
+        // A task whose lease is over is the server's again.
+        self.refusal = self.refusal.filter(|refusal| refusal.in_flight || refusal.expires > self.now);
         if let Some(action) = self.local_action() {
             return (action, None);
         }
@@ -161,7 +163,8 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
 
     /// When a refresh is wanted: while nothing is held and nothing asked for, a fresh token may grow old.
     pub(crate) fn refresh_wanted(&self) -> Option<Instant> {
-        let asleep = self.mode == Mode::Paused && self.table.held() == 0 && self.poll.is_none();
+        let idle = self.table.held() == 0 && self.poll.is_none() && self.refusal.is_none();
+        let asleep = self.mode == Mode::Paused && idle;
         self.auth.refresh_at::<M>().filter(|_| !asleep)
     }
 
@@ -232,6 +235,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
             entry.report.serial = call.serial();
             entry.report.token = token;
             entry.report.brought = false;
+            entry.report.ran = false;
         }
         Action::Update { call, slot, attempt, take_next }
     }
@@ -268,12 +272,14 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         }
         let kind = self.gate.kind(&self.policy);
         let (count, wait) = match kind {
+            // A probe must be answered at once: all other calls wait for it (S20).
+            Kind::Long if self.link.failures() > 0 => (1, Duration::ZERO),
             Kind::Long => (1, self.policy.long_poll.min(allowed.longest_wait).min(self.undisturbed())),
             Kind::Short | Kind::FollowUp => (self.room(), Duration::ZERO),
         };
         let call = self.next_call(Lane::Poll);
         let (sent, token) = (self.now, self.auth.generation());
-        self.poll = Some(Poll { sent, serial: call.serial(), count, got: 0, token, kind });
+        self.poll = Some(Poll { sent, serial: call.serial(), count, got: 0, ran: false, token, kind });
         self.count_call(call);
         Due::Call(Action::Poll { call, count, wait })
     }

@@ -63,6 +63,10 @@ pub(crate) struct Report {
     pub(crate) in_flight: InFlight,
     /// A task came with the answer of the update in flight.
     pub(crate) brought: bool,
+    /// It was run.
+    pub(crate) ran: bool,
+    /// How many tries in a row were answered with 401 or 403.
+    pub(crate) refusals: u8,
     /// The next try goes to the store.
     pub(crate) spill_next: bool,
     /// The server delivered this task again, which proves that its yield was accepted: the reply frees the entry.
@@ -93,6 +97,8 @@ pub(crate) struct Lease {
     pub(crate) serial: u32,
     pub(crate) token: u16,
     pub(crate) in_flight: Extension,
+    /// The latest try was answered with 401 or 403.
+    pub(crate) refused: bool,
 }
 
 /// Whether an extension is in flight. It may outlive its task.
@@ -184,6 +190,8 @@ impl Report {
         token: 0,
         in_flight: InFlight::Nothing,
         brought: false,
+        ran: false,
+        refusals: 0,
         spill_next: false,
         settled: false,
     };
@@ -197,6 +205,7 @@ impl Lease {
         serial: 0,
         token: 0,
         in_flight: Extension::None,
+        refused: false,
     };
 }
 

@@ -21,6 +21,10 @@ pub(crate) struct Gate {
     pub(crate) why: Why,
     pub(crate) empties: u32,
     pub(crate) failures: u32,
+    /// Polls in a row that were answered with 401 or 403.
+    refusals: u32,
+    /// The end of the latest `Retry-After`: nothing opens the gate before it.
+    hold: Instant,
     /// A long poll brought a task: the rest of the queue is asked for without a wait.
     follow_up: bool,
 }
@@ -39,8 +43,15 @@ pub(crate) enum Kind {
 }
 
 impl Gate {
-    pub(crate) const OPEN: Self =
-        Self { at: Instant::ZERO, why: Why::Empty, empties: 0, failures: 0, follow_up: false };
+    pub(crate) const OPEN: Self = Self {
+        at: Instant::ZERO,
+        why: Why::Empty,
+        empties: 0,
+        failures: 0,
+        refusals: 0,
+        hold: Instant::ZERO,
+        follow_up: false,
+    };
 
     pub(crate) fn kind(&self, policy: &Policy) -> Kind {
         if self.follow_up {
@@ -54,7 +65,7 @@ impl Gate {
 
     /// Tasks came with a poll, or with the answer to an update. `asked` is how many there could have been.
     pub(crate) fn brought(&mut self, now: Instant, kind: Kind, got: u16, asked: u16, policy: &Policy) {
-        self.failures = 0;
+        self.answered();
         self.open(now);
         match kind {
             Kind::Long => self.follow_up = true,
@@ -66,7 +77,7 @@ impl Gate {
 
     /// A poll that was sent then found nothing.
     pub(crate) fn empty(&mut self, sent: Instant, now: Instant, kind: Kind, policy: &Policy, rng: &mut Rng) {
-        self.failures = 0;
+        self.answered();
         if kind == Kind::FollowUp {
             self.follow_up = false;
             self.open(now);
@@ -89,16 +100,29 @@ impl Gate {
             return;
         }
         if error.fault == Fault::Unauthorized {
-            self.open(now);
+            // The first says that the token has expired. The next says that no token opens this queue, and each costs
+            // all workers of a hub their token.
+            let delay = policy.auth.delay::<M>(self.refusals, rng);
+            self.refusals = self.refusals.saturating_add(1);
+            self.close(now.after(delay), if delay.is_zero() { Why::Empty } else { Why::Auth });
             return;
         }
         self.failures = self.failures.saturating_add(1);
-        self.at = now.after(policy.failing.delay::<M>(self.failures, rng));
-        self.why = Why::Failing;
-        if let Some(until) = retry_after::<M>(now, error, policy, rng).filter(|until| *until > self.at) {
-            self.at = until;
-            self.why = Why::RetryAfter;
+        if let Some(until) = retry_after::<M>(now, error, policy, rng) {
+            self.hold = self.hold.max(until);
         }
+        self.close(now.after(policy.failing.delay::<M>(self.failures, rng)), Why::Failing);
+    }
+
+    /// The server asked to be left alone in its answer to a call that was a poll too.
+    pub(crate) fn hold_until(&mut self, until: Instant) {
+        self.hold = self.hold.max(until);
+        self.close(self.at, self.why);
+    }
+
+    /// Whether a failure keeps the gate closed.
+    pub(crate) fn is_failing(&self, now: Instant) -> bool {
+        self.at > now && self.why != Why::Empty
     }
 
     /// The seed's rule: a poll that may not be sent counts as an empty one.
@@ -118,13 +142,21 @@ impl Gate {
             Rules::Downbeat => self.empties,
         };
         let delay = Duration::from_micros(milliseconds(exponent).min(micros(policy.poll_interval)));
-        self.at = sent.after(shorten(delay, policy.empty_jitter, rng));
-        self.why = Why::Empty;
+        self.close(sent.after(shorten(delay, policy.empty_jitter, rng)), Why::Empty);
+    }
+
+    fn answered(&mut self) {
+        self.failures = 0;
+        self.refusals = 0;
     }
 
     fn open(&mut self, now: Instant) {
-        self.at = now;
-        self.why = Why::Empty;
+        self.close(now, Why::Empty);
+    }
+
+    /// Closes the gate until then, or until a `Retry-After` is over.
+    fn close(&mut self, until: Instant, why: Why) {
+        (self.at, self.why) = if self.hold > until { (self.hold, Why::RetryAfter) } else { (until, why) };
     }
 }
 

@@ -174,6 +174,8 @@ pub struct Hub<H, S, M = Sound> {
     earliest: Instant,
     /// What the workers were told of the token.
     told: TokenNews,
+    /// A worker has lost its token, and has to be told how it stands.
+    lost: bool,
     #[cfg_attr(feature = "record", serde(skip))]
     members_of: PhantomData<(S, M)>,
 }
@@ -214,6 +216,7 @@ where
             running,
             earliest: Instant::FAR_FUTURE,
             told: TokenNews::Missing,
+            lost: false,
             policy,
             members_of: PhantomData,
         };
@@ -297,10 +300,8 @@ where
 
     /// Steps one worker with an input, without allowing a call: those are given in turn. `Some`: to be done now.
     fn worker_input(&mut self, worker: u16, input: Input) -> Option<HubAction> {
-        let replied = match input {
-            Input::Replied { call, reply } => {
-                self.member(worker).filter(|member| member.machine.is_in_flight(call)).map(|_| (call, reply))
-            }
+        let before = match input {
+            Input::Replied { call, .. } => self.member(worker)?.machine.token_of(call),
             Input::Tick
             | Input::Leased { .. }
             | Input::Finished { .. }
@@ -308,23 +309,34 @@ where
             | Input::Control(_) => None,
         };
         let action = self.step_member(worker, input, Allowance::NONE)?;
-        if let Some((call, reply)) = replied {
-            self.observe(worker, call, &reply);
+        match input {
+            Input::Replied { call, reply } => self.observe(worker, call, before, &reply),
+            // A stopped worker has no answer, and another's must not be taken for one.
+            Input::Leased { task, .. } if action.is_none() => {
+                return Some(HubAction::Worker { worker, action: Action::Ignore { key: task.key } });
+            }
+            Input::Tick
+            | Input::Leased { .. }
+            | Input::Finished { .. }
+            | Input::Token(_)
+            | Input::Control(_) => {}
         }
         action
     }
 
-    /// What a reply to a worker says about link and token.
-    fn observe(&mut self, worker: u16, call: CallId, reply: &Reply) {
-        let failing = self.policy.failing;
-        self.link.replied::<M>(self.now, tag(worker, call), reply, &failing, &mut self.rng);
-        let Some(member) = self.members.as_ref().get(usize::from(worker)) else { return };
-        // A worker loses its token by a 401 to the present one; an older one's refusal says nothing.
-        let lost = member.machine.auth.is_missing();
-        let refused = matches!(reply, Err(error) if error.fault == Fault::Unauthorized);
-        if lost || !refused {
-            let (auth, generation) = (self.policy.auth, self.auth.generation());
+    /// What a reply to a worker says about link and token. `token`: the generation that the call was sent with;
+    /// `None`: the worker knows no such call.
+    fn observe(&mut self, worker: u16, call: CallId, token: Option<u16>, reply: &Reply) {
+        let call = tag(worker, call);
+        // A worker that was aborted has forgotten its calls; one of them may be the probe that all others wait for.
+        if token.is_some() || self.link.awaits(call) {
+            let failing = self.policy.failing;
+            self.link.replied::<M>(self.now, call, reply, &failing, &mut self.rng);
+        }
+        if let Some(generation) = token {
+            let auth = self.policy.auth;
             self.auth.replied::<M>(self.now, generation, reply, &auth, &mut self.rng);
+            self.lost |= matches!(reply, Err(error) if error.fault == Fault::Unauthorized);
         }
     }
 
@@ -348,10 +360,10 @@ where
         let open = self.auth.opens_at().is_some_and(|at| at <= self.now);
         let news =
             if open { TokenNews::Fresh { generation: self.auth.generation() } } else { TokenNews::Missing };
-        let lost = |member: &Member<S, M>| open && member.machine.auth.is_missing();
-        if news == self.told && !self.members.as_ref().iter().any(lost) {
+        if news == self.told && !(open && self.lost) {
             return;
         }
+        self.lost = false;
         self.told = news;
         for index in 0..self.len() {
             if let Some(member) = self.member(index) {
@@ -454,8 +466,9 @@ where
     }
 
     fn note_sent(&mut self, worker: u16, action: Action) {
-        if let Action::Extend { call, .. } | Action::Update { call, .. } | Action::Poll { call, .. } = action
-        {
+        // A refusal that shares the lane of an answered call is no call of its own yet.
+        let Some(call) = action.call() else { return };
+        if self.member(worker).is_some_and(|member| member.machine.token_of(call).is_some()) {
             self.link.sent(tag(worker, call));
         }
     }
@@ -489,8 +502,11 @@ where
     }
 
     /// Where more workers poll than there are lanes, a long poll must leave the lane to the next in time: they share
-    /// a second.
+    /// a second. A probe must be answered at once.
     fn longest_wait(&self) -> Duration {
+        if self.link.failures() > 0 {
+            return Duration::ZERO;
+        }
         let (lanes, workers) = (u64::from(self.poll_lanes()), u64::from(self.running));
         if workers <= lanes {
             return Duration::MAX;
@@ -561,7 +577,7 @@ fn set(links: &mut [u16; 3], which: usize, to: u16) {
     }
 }
 
-/// Tells the calls of all workers apart.
+/// Tells the calls of all workers apart, and from the hub's own.
 fn tag(worker: u16, call: CallId) -> u64 {
-    call.to_bits().rotate_left(8) ^ (u64::from(worker)).saturating_add(1).rotate_right(16)
+    u64::from(worker).saturating_add(1) << 40 | u64::from(call.serial())
 }

@@ -89,7 +89,7 @@ pub enum Answer {
         )]
         valid_for: Option<Duration>,
     },
-    /// `Refresh` found that this server wants no token (`/token` answers 404): none is asked for again.
+    /// `Refresh` found that this server wants no token (`/token` answers 404): none is asked for until a 401.
     NoAuth,
 }
 

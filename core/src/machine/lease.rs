@@ -13,8 +13,8 @@ use super::worker::{Machine, Mode, Refusal};
 /// The call that brings a task.
 #[derive(Clone, Copy)]
 enum Bringer {
-    Poll { sent: Instant, promised: bool },
-    Update { index: u16, sent: Instant, promised: bool },
+    Poll { serial: u32, sent: Instant, promised: bool },
+    Update { serial: u32, index: u16, sent: Instant, promised: bool },
 }
 
 impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
@@ -42,6 +42,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         }
         let (Bringer::Poll { sent, .. } | Bringer::Update { sent, .. }) = bringer;
         let Some(slot) = self.table.take(task.key) else { return self.refuse(bringer, task) };
+        self.count_run(bringer);
         let start = if M::LEASE_FROM_RECEIPT { self.now } else { sent };
         self.start_lease(slot.index(), start, task);
         Action::Run { slot, key: task.key }
@@ -49,10 +50,11 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
 
     fn bringer(&self, call: CallId) -> Option<Bringer> {
         match call.lane()? {
-            Lane::Poll => self
-                .poll
-                .filter(|poll| poll.serial == call.serial())
-                .map(|poll| Bringer::Poll { sent: poll.sent, promised: poll.got < poll.count }),
+            Lane::Poll => self.poll.filter(|poll| poll.serial == call.serial()).map(|poll| Bringer::Poll {
+                serial: poll.serial,
+                sent: poll.sent,
+                promised: poll.got < poll.count,
+            }),
             Lane::Report(index) => self
                 .table
                 .get(index)
@@ -61,6 +63,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
                         && entry.report.serial == call.serial()
                 })
                 .map(|entry| Bringer::Update {
+                    serial: entry.report.serial,
                     index,
                     sent: entry.report.sent,
                     promised: !entry.report.brought,
@@ -107,15 +110,34 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         }
     }
 
+    /// Notes that what a call brought was new.
+    fn count_run(&mut self, bringer: Bringer) {
+        match bringer {
+            Bringer::Poll { .. } => {
+                if let Some(poll) = &mut self.poll {
+                    poll.ran = true;
+                }
+            }
+            Bringer::Update { index, .. } => {
+                if let Some(entry) = self.table.get_mut(index) {
+                    entry.report.ran = true;
+                }
+            }
+        }
+    }
+
+    /// Has a task given back. One refusal is remembered and repeated; more of them are sent once.
     fn refuse(&mut self, bringer: Bringer, task: TaskMeta) -> Action {
         let call = self.next_call(Lane::Refuse);
-        if let (Bringer::Poll { sent, .. }, None) = (bringer, self.refusal) {
+        if self.refusal.is_none() {
+            let (Bringer::Poll { sent, serial, .. } | Bringer::Update { sent, serial, .. }) = bringer;
             let lease = task.response_timeout.filter(|lease| micros(*lease) > 0);
             self.refusal = Some(Refusal {
                 key: task.key,
                 due: self.now,
                 expires: lease.map_or(Instant::FAR_FUTURE, |lease| sent.after(lease)),
                 serial: call.serial(),
+                with: serial,
                 attempt: 0,
                 token: self.auth.generation(),
                 in_flight: true,

@@ -41,6 +41,11 @@ impl Link {
         self.failures
     }
 
+    /// Whether this call is the probe.
+    pub(crate) fn awaits(&self, call: u64) -> bool {
+        self.probe == Some(call)
+    }
+
     /// A call is sent; `call` is any number that tells it from the others in flight.
     pub(crate) fn sent(&mut self, call: u64) {
         if self.failures > 0 && self.probe.is_none() {

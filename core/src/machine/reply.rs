@@ -67,21 +67,27 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         }
     }
 
-    /// Whether a call to the server is in flight and has a lane.
-    pub(crate) fn is_in_flight(&self, call: CallId) -> bool {
+    /// The generation of the token that a call was sent with. `None`: no such call to the server is in flight and has
+    /// a lane.
+    pub(crate) fn token_of(&self, call: CallId) -> Option<u16> {
         let serial = call.serial();
-        match call.lane() {
-            Some(Lane::Poll) => self.poll.is_some_and(|poll| poll.serial == serial),
-            Some(Lane::Refuse) => self
-                .refusal
-                .is_some_and(|refusal| refusal.own_lane && refusal.in_flight && refusal.serial == serial),
-            Some(Lane::Report(index)) => {
-                self.report_in_flight(index, serial).is_some_and(|what| what != InFlight::Spill)
+        match call.lane()? {
+            Lane::Poll => self.poll.filter(|poll| poll.serial == serial).map(|poll| poll.token),
+            Lane::Refuse => {
+                let refusal = self.refusal.filter(|refusal| refusal.own_lane && refusal.in_flight)?;
+                (refusal.serial == serial).then_some(refusal.token)
             }
-            Some(Lane::Extend(index)) => self.table.get(index).is_some_and(|entry| {
-                entry.lease.in_flight != Extension::None && entry.lease.serial == serial
-            }),
-            Some(Lane::Refresh) | None => false,
+            Lane::Report(index) => {
+                let what = self.report_in_flight(index, serial)?;
+                let report = &self.table.get(index)?.report;
+                (what != InFlight::Spill).then_some(report.token)
+            }
+            Lane::Extend(index) => {
+                let lease = &self.table.get(index)?.lease;
+                let in_flight = lease.in_flight != Extension::None && lease.serial == serial;
+                in_flight.then_some(lease.token)
+            }
+            Lane::Refresh => None,
         }
     }
 
@@ -102,13 +108,14 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     fn poll_replied(&mut self, serial: u32, reply: Reply) -> bool {
         let Some(poll) = self.poll.filter(|poll| poll.serial == serial) else { return false };
         self.poll = None;
-        self.keep_lane_for_refusal();
+        self.keep_lane_for_refusal(serial);
         self.seed_auth(&reply, poll.got);
         if self.policy.rules == Rules::Downbeat {
             self.observe_auth(poll.token, &reply);
         }
         match reply {
-            Ok(_) if poll.got > 0 => {
+            // What is here already is nothing new: a server that repeats itself is not asked without a pause.
+            Ok(_) if poll.ran => {
                 self.gate.brought(self.now, poll.kind, poll.got, poll.count, &self.policy);
             }
             Ok(_) => self.gate.empty(poll.sent, self.now, poll.kind, &self.policy, &mut self.rng),
@@ -134,9 +141,9 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
 
     // ---------------------------------------------------------------- refusal
 
-    fn keep_lane_for_refusal(&mut self) {
-        if let Some(refusal) = self.refusal.as_mut().filter(|refusal| refusal.in_flight && !refusal.own_lane)
-        {
+    fn keep_lane_for_refusal(&mut self, with: u32) {
+        let shares = |refusal: &&mut Refusal| refusal.in_flight && !refusal.own_lane && refusal.with == with;
+        if let Some(refusal) = self.refusal.as_mut().filter(shares) {
             refusal.own_lane = true;
             self.calls = self.calls.saturating_add(1);
         }
@@ -186,7 +193,8 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
             self.observe_auth(report.token, &reply);
         }
         if report.in_flight == InFlight::UpdateAndTakeNext {
-            self.take_next_replied(&report, reply.is_ok());
+            self.keep_lane_for_refusal(report.serial);
+            self.take_next_replied(&report, &reply);
         }
         match reply {
             _ if report.settled => self.table.release(index),
@@ -196,25 +204,40 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     }
 
     /// What the poll inside an update found.
-    fn take_next_replied(&mut self, report: &Report, accepted: bool) {
+    fn take_next_replied(&mut self, report: &Report, reply: &Reply) {
         if !report.brought {
             self.promised = self.promised.saturating_sub(1);
         }
-        if report.brought {
+        if let Err(error) = reply
+            && let Some(until) = retry_after::<M>(self.now, *error, &self.policy, &mut self.rng)
+        {
+            self.gate.hold_until(until);
+        }
+        // A poll beside it may have failed since it was sent: that is the later news.
+        if self.gate.is_failing(self.now) {
+            return;
+        }
+        if report.ran {
             self.gate.brought(self.now, Kind::Short, 1, 1, &self.policy);
-        } else if accepted {
+        } else if reply.is_ok() {
             self.gate.empty(report.sent, self.now, Kind::Short, &self.policy, &mut self.rng);
         }
     }
 
     fn update_failed(&mut self, index: u16, mut report: Report, error: CallError) {
+        let took_next = report.in_flight == InFlight::UpdateAndTakeNext;
         report.in_flight = InFlight::Nothing;
         report.due = self.now;
         let seed = self.policy.rules == Rules::Seed;
         match error.fault {
             Fault::Rejected if !seed => return self.spend(index, Loss::Rejected),
-            Fault::Unsupported if !seed => self.knows_take_next = false,
-            Fault::Unauthorized if !seed && !M::UNAUTHORIZED_USES_ATTEMPT => {}
+            Fault::Unsupported if !seed && took_next => self.knows_take_next = false,
+            Fault::Unauthorized if !seed && !M::UNAUTHORIZED_USES_ATTEMPT => {
+                // At once with the next token; if that is refused too, no token helps, and each refusal costs one.
+                let refused = u32::from(report.refusals);
+                report.due = self.now.after(self.policy.auth.delay::<M>(refused, &mut self.rng));
+                report.refusals = report.refusals.saturating_add(1);
+            }
             Fault::NotSent
             | Fault::Unknown
             | Fault::Throttled
@@ -326,9 +349,10 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     }
 
     fn plan_extension(&mut self, index: u16, lease: Lease, reply: Reply) {
+        let refused = matches!(reply, Err(CallError { fault: Fault::Unauthorized, .. }));
         let due = match reply {
             Ok(_) => lease.sent.after(Duration::from_micros(four_fifths(lease.length))),
-            Err(CallError { fault: Fault::Unauthorized, .. }) => self.now,
+            Err(CallError { fault: Fault::Unauthorized, .. }) if !lease.refused => self.now,
             // The server does not know the task: there is no lease to keep.
             Err(CallError { fault: Fault::Rejected, .. }) => return,
             Err(error) => {
@@ -339,6 +363,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         };
         if let Some(entry) = self.table.get_mut(index) {
             entry.lease.due = due;
+            entry.lease.refused = refused;
         }
         self.table.set(Heap::Lease, index);
     }

@@ -85,7 +85,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Table<S> {
             Extension::None => Extension::None,
             Extension::Own | Extension::Former => Extension::Former,
         };
-        entry.lease = Lease { in_flight, length: 0, ..entry.lease };
+        entry.lease = Lease { in_flight, length: 0, refused: false, ..entry.lease };
         let slot = entry.slot(index);
         self.held = self.held.saturating_add(1);
         self.running = self.running.saturating_add(1);

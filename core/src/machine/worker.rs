@@ -96,11 +96,13 @@ pub(crate) struct Poll {
     pub(crate) serial: u32,
     pub(crate) count: u16,
     pub(crate) got: u16,
+    /// A task that it brought was run: only then it has found something.
+    pub(crate) ran: bool,
     pub(crate) token: u16,
     pub(crate) kind: Kind,
 }
 
-/// A task that was given too much, on its way back. It shares the lane of the poll that brought it, then inherits it.
+/// A task that was given too much, on its way back. It shares the lane of the call that brought it, then inherits it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Refusal {
@@ -109,10 +111,12 @@ pub(crate) struct Refusal {
     /// When its lease ends: no use in giving it back after that.
     pub(crate) expires: Instant,
     pub(crate) serial: u32,
+    /// The call that brought the task.
+    pub(crate) with: u32,
     pub(crate) attempt: u16,
     pub(crate) token: u16,
     pub(crate) in_flight: bool,
-    /// The poll has been answered in the meantime, and its lane is this one's now.
+    /// That call has been answered in the meantime, and its lane is this one's now.
     pub(crate) own_lane: bool,
 }
 
