@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{check, logs, run, say};
+use crate::{check, demo, dev, logs, run, say};
 
 /// Runs Conductor task workers: any executable becomes a worker that loses no result.
 #[derive(Parser)]
@@ -38,6 +38,10 @@ Exit codes:
 enum Command {
     /// Make commands workers, and run them until SIGTERM or Ctrl-C.
     Run(run::Args),
+    /// Run a development server on loopback, with an example workflow, until Ctrl-C.
+    Dev(dev::Args),
+    /// See workers at work: development server, workers and a stream of tasks in one process.
+    Demo(demo::Args),
     /// Check a configuration file without running anything.
     Check(check::Args),
     /// Show every setting of a run, and what set it.
@@ -60,6 +64,8 @@ pub(crate) fn main() -> ExitCode {
     let Args { command, logs } = Args::parse();
     ExitCode::from(match command {
         Command::Run(args) => run::run(args, &logs),
+        Command::Dev(args) => dev::run(&args, &logs),
+        Command::Demo(args) => demo::run(&args, &logs),
         Command::Check(args) => check::check(args),
         Command::Explain(args) => check::explain(args),
         Command::Completions { shell } => {

@@ -12,3 +12,9 @@ pub(crate) fn now() -> Instant {
 pub(crate) fn left(until: Instant) -> Duration {
     until.saturating_duration_since(now())
 }
+
+/// Waits; for the stream of the demo alone, which has nothing else to wait for.
+#[expect(clippy::disallowed_methods, reason = "orders are placed at a pace, and looked at now and then")]
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
+}

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use downbeat::{Context, Error, RawValue, Runner, Summary, TaskError, Worker};
+use signal_hook::consts::SIGCHLD;
 use tracing::{error, info, warn};
 
 use crate::config::{self, Env, FlagWorker, Flags, Settings, value};
@@ -134,12 +135,13 @@ impl From<Args> for Flags {
 enum Failure {
     Runner(Error),
     Scratch(io::Error),
+    Signals(io::Error),
 }
 
 impl Failure {
     const fn code(&self) -> u8 {
         match self {
-            Self::Runner(Error::System { .. }) | Self::Scratch(_) => say::FAILED,
+            Self::Runner(Error::System { .. }) | Self::Scratch(_) | Self::Signals(_) => say::FAILED,
             Self::Runner(_) => say::USAGE,
         }
     }
@@ -149,6 +151,7 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Runner(error) => error.fmt(f),
+            Self::Signals(error) => write!(f, "the system refused a signal handler: {error}"),
             Self::Scratch(error) => {
                 write!(f, "no directory for the files of DOWNBEAT_RESULT could be made: {error}; set TMPDIR")
             }
@@ -159,6 +162,17 @@ impl std::fmt::Display for Failure {
 /// Runs until drained.
 fn serve(settings: Settings) -> Result<Summary, Failure> {
     let scratch = Arc::new(Scratch::new().map_err(Failure::Scratch)?);
+    // A SIGCHLD that this process was started to ignore would have commands reaped before their exit codes are read;
+    // any handler ends that.
+    signal_hook::flag::register(SIGCHLD, Arc::default()).map_err(Failure::Signals)?;
+    let slots = settings.workers.iter().map(|worker| u64::from(worker.slots.value)).sum();
+    if let Err((needed, current)) = exec::allow(slots) {
+        warn!(
+            needed,
+            current,
+            "too few open files are allowed for all slots at once (`ulimit -Hn`); some tasks may fail"
+        );
+    }
     let mut runner = Runner::builder(settings.url.value.as_str());
     if let Some(auth) = settings.auth {
         runner = runner.auth(auth.key.value.0, auth.secret.value.0);
@@ -176,18 +190,18 @@ fn serve(settings: Settings) -> Result<Summary, Failure> {
         runner = runner.max_calls(max_calls.value);
     }
     for settings in settings.workers {
-        let (task, slots) = (&settings.task.value, settings.slots.value);
-        let domain = settings.domain.as_ref().map(|domain| domain.value.as_str());
-        info!(task, slots, domain, "worker");
         runner = runner.worker(worker(settings, &scratch));
     }
     info!(server = settings.url.value, pid = std::process::id(), "started; SIGTERM or Ctrl-C ends it gently");
     runner.run().map_err(Failure::Runner)
 }
 
-fn worker(settings: config::Worker, scratch: &Arc<Scratch>) -> Worker {
-    let (command, scratch) = (settings.command, Arc::clone(scratch));
-    let handler = move |input: Box<RawValue>, context: &Context| {
+/// Runs each task as a process of `command`.
+pub(crate) fn handler(
+    command: exec::Command,
+    scratch: Arc<Scratch>,
+) -> impl Fn(Box<RawValue>, &Context) -> Result<Box<RawValue>, TaskError> + Send + Sync + 'static {
+    move |input: Box<RawValue>, context: &Context| {
         let task = Assignment {
             task_id: context.task_id(),
             workflow_id: context.workflow_id(),
@@ -198,7 +212,11 @@ fn worker(settings: config::Worker, scratch: &Arc<Scratch>) -> Worker {
             result: &scratch.file(),
         };
         answer(exec::run(&command, task, &|| context.is_cancelled()), context)
-    };
+    }
+}
+
+fn worker(settings: config::Worker, scratch: &Arc<Scratch>) -> Worker {
+    let handler = handler(settings.command, Arc::clone(scratch));
     let mut worker = Worker::new(settings.task.value, handler).slots(settings.slots.value);
     if let Some(domain) = settings.domain {
         worker = worker.domain(domain.value);
@@ -250,7 +268,7 @@ fn finish(summary: &Summary) -> u8 {
         given_up,
         ..
     } = *summary;
-    info!(tasks, completed, failed, failed_terminally, in_progress, given_back, stored, "drained");
+    info!(tasks, completed, failed, failed_terminally, in_progress, given_back, stored, "ended");
     if stored > 0 {
         warn!(stored, "results wait in the store; the next run with this store sends them");
     }
@@ -262,13 +280,13 @@ fn finish(summary: &Summary) -> u8 {
 }
 
 /// The directory of the files that `DOWNBEAT_RESULT` names, readable by this user alone; it ends with the run.
-struct Scratch {
+pub(crate) struct Scratch {
     dir: tempfile::TempDir,
     next: AtomicU64,
 }
 
 impl Scratch {
-    fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         let dir = tempfile::Builder::new().prefix("downbeat-").tempdir()?;
         Ok(Self { dir, next: AtomicU64::new(0) })
     }

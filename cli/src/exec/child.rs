@@ -1,7 +1,7 @@
 //! One process group and its three pipes, attended by one thread.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -36,6 +36,15 @@ pub(crate) fn end_all() {
     for group in groups().iter() {
         let _nobody = kill_process_group(*group, Signal::KILL);
     }
+}
+
+/// What [`Child::attend`] waits for.
+#[derive(Clone, Copy)]
+enum Event {
+    Stdin,
+    Stdout,
+    Stderr,
+    End,
 }
 
 /// A started command.
@@ -140,37 +149,27 @@ impl<'a> Child<'a> {
     /// Serves the pipes until something happens, at most for `patience`.
     pub(super) fn attend(&mut self, patience: Duration) -> io::Result<()> {
         let patience = if self.handle.is_some() { patience } else { patience.min(WAIT_SLICE) };
-        let wait = |fd: Option<BorrowedFd<'_>>| fd.is_some();
-        let stdin = self.stdin.as_ref().map(AsFd::as_fd);
-        let stdout = self.stdout.as_ref().map(AsFd::as_fd);
-        let stderr = self.stderr.as_ref().map(AsFd::as_fd);
-        let handle = self.handle.as_ref().map(AsFd::as_fd);
-        let (has_stdin, has_stdout, has_stderr) = (wait(stdin), wait(stdout), wait(stderr));
-        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(4);
-        fds.extend(stdin.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT)));
-        fds.extend(
-            [stdout, stderr, handle]
-                .into_iter()
-                .flatten()
-                .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)),
-        );
         let timeout = Timespec::try_from(patience).map_err(io::Error::other)?;
+        let watched = [
+            self.stdin.as_ref().map(|pipe| (Event::Stdin, PollFd::new(pipe, PollFlags::OUT))),
+            self.stdout.as_ref().map(|pipe| (Event::Stdout, PollFd::new(pipe, PollFlags::IN))),
+            self.stderr.as_ref().map(|pipe| (Event::Stderr, PollFd::new(pipe, PollFlags::IN))),
+            self.handle.as_ref().map(|handle| (Event::End, PollFd::new(handle, PollFlags::IN))),
+        ];
+        let (events, mut fds): (Vec<Event>, Vec<PollFd<'_>>) = watched.into_iter().flatten().unzip();
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
-        let mut next = |has: bool| has && ready.next().unwrap_or(false);
-        let (write, read, log) = (next(has_stdin), next(has_stdout), next(has_stderr));
-        drop(fds);
-        if write {
-            self.write();
-        }
-        if read {
-            self.read_output();
-        }
-        if log {
-            self.read_log();
+        // An error or a hang-up counts too: reading or writing tells which.
+        let ready = events.into_iter().zip(&fds).filter(|(_, fd)| !fd.revents().is_empty());
+        for event in ready.map(|(event, _)| event).collect::<Vec<_>>() {
+            match event {
+                Event::Stdin => self.write(),
+                Event::Stdout => self.read_output(),
+                Event::Stderr => self.read_log(),
+                Event::End => {}
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! A task is run as a command: input on standard input, output from standard output, logs from standard error.
 
 mod child;
+mod files;
 mod lines;
 mod path;
 #[cfg(test)]
@@ -18,9 +19,10 @@ use serde_json::value::RawValue;
 use crate::clock;
 use child::Child;
 pub(crate) use child::end_all;
+pub(crate) use files::allow;
 pub(crate) use path::find;
 
-/// The largest output in bytes. Above 10 MiB the server fails the whole workflow (R-OUTPUT-1).
+/// The largest output in bytes. Above 10 MiB the server fails the whole workflow (R-PAYLOAD-3).
 pub(crate) const OUTPUT_MAX: usize = 10 * 1024 * 1024;
 /// How long a group that was asked to end may take, unless set otherwise.
 pub(crate) const GRACE: Duration = Duration::from_secs(5);

@@ -168,7 +168,10 @@ fn wait_for_ends(api: &Api, started: &[Started], workers: &mut Workers) -> Resul
         Some(Ok(()))
     });
     end.unwrap_or_else(|| {
-        let seconds = PATIENCE.as_secs();
-        Err(Failure::new(format!("{} workflows or more had not ended after {seconds} s", open.len().min(1))))
+        let (seconds, first) = (PATIENCE.as_secs(), open.last().map_or("none", |last| last.kind.name));
+        let most = open.len();
+        Err(Failure::new(format!(
+            "up to {most} workflows had not ended after {seconds} s, one of them {first}"
+        )))
     })
 }

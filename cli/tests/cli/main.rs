@@ -1,0 +1,10 @@
+//! The built binary against the model server in this process.
+
+#![expect(clippy::unwrap_used, reason = "a test whose scene cannot be set has failed")]
+
+mod commands;
+mod ending;
+mod harness;
+mod servers;
+mod shows;
+mod usage;
