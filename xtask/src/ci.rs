@@ -3,7 +3,7 @@
 use crate::args::Args;
 use crate::clock::Stopwatch;
 use crate::process::{Failure, cargo, release_binary, run};
-use crate::{demo, process, purity, python_client, readme, real_server, scripts};
+use crate::{demo, firmware, process, purity, python_client, readme, real_server, scripts};
 
 /// How a step ended that did not fail.
 pub(crate) enum Done {
@@ -76,6 +76,12 @@ const STEPS: &[Step] = &[
         "the official Python client against `downbeat-sim serve`",
         "see tools/python-client",
         python_client::check,
+    ),
+    step(
+        "firmware",
+        "the core on a Cortex-M3 under QEMU, with faults on line and server; its sizes",
+        "run `cargo xtask firmware`; the console is in target/firmware",
+        firmware::step,
     ),
     step(
         "real-server",

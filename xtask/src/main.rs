@@ -8,6 +8,7 @@ mod ci;
 mod clock;
 mod conductor;
 mod demo;
+mod firmware;
 mod process;
 mod purity;
 mod python_client;
@@ -24,6 +25,8 @@ const HELP: &str = "\
 cargo xtask ci [--only STEP]... [--list]     everything CI runs, in order; stops at the first failure
 cargo xtask purity                           core links without std and without an allocator
 cargo xtask readme                           every command of README.md and docs/ is one that the binaries take
+cargo xtask firmware [--real] [--workflows N] [--simulator BINARY] [--update-sizes] [--build]
+                                             the core on a Cortex-M3 under QEMU, against `downbeat-sim serve` with faults
 cargo xtask real-server [--backend sqlite|redis|both] [--workflows N] [--downbeat BINARY] [--panicking BINARY]
                                              1,000 workflows of a real Conductor, brought to their expected ends
 cargo xtask conductor [--backend sqlite|redis] [--port N]
@@ -54,6 +57,7 @@ fn dispatch(command: &str, args: &Args<'_>) -> Result<(), Failure> {
         "readme" => args.none().and_then(|()| readme::check()),
         "real-server" => real_server::main(args),
         "conductor" => conductor::main(args),
+        "firmware" => firmware::main(args),
         "help" | "-h" | "--help" => {
             print!("{HELP}");
             Ok(())

@@ -1,6 +1,6 @@
 //! `cargo xtask real-server`: a thousand workflows of a real Conductor, each brought to its expected end.
 
-mod api;
+pub(crate) mod api;
 mod kinds;
 mod verdict;
 mod workers;
