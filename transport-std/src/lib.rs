@@ -30,12 +30,14 @@
 //! The promise is at-least-once: no result is lost, and a task may run twice (a worker that was cut off, a lease that
 //! ended). `docs/runner.md` has the picture of the threads; `docs/invariants.md` what is promised.
 
+mod admin;
 mod clock;
 mod config;
 mod context;
 mod error;
 mod event;
 mod handler;
+mod metrics;
 mod runner;
 mod store;
 mod transport;
@@ -46,6 +48,7 @@ pub use config::{Origin, Setting};
 pub use context::Context;
 pub use error::{Error, TaskError};
 pub use event::{Event, EventKind};
+pub use metrics::Metrics;
 pub use runner::{Handle, Runner, Running, Summary, WorkerState};
 pub use transport::UreqTransport;
 pub use worker::Worker;

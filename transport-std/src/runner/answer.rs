@@ -107,6 +107,16 @@ impl Trouble {
         Self { error: CallError::new(fault), what: What::Said(what) }
     }
 
+    /// One word, for a metric's label.
+    pub(crate) fn code(&self) -> String {
+        match self.what {
+            What::Said(_) => "Unfit".to_owned(),
+            What::Syntax(_) => "Syntax".to_owned(),
+            What::Failure(failure) => format!("{:?}", failure.cause),
+            What::Status(status) => format!("Status{status}"),
+        }
+    }
+
     /// Whether it says that the server cannot be reached.
     pub(crate) const fn is_of_link(&self) -> bool {
         matches!(self.what, What::Failure(_))

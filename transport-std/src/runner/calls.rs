@@ -18,6 +18,7 @@ use super::perform::Performer;
 use super::shared::{Shared, Side, count};
 use crate::context::{Facts, lock};
 use crate::event::EventKind;
+use crate::metrics::Name;
 
 /// How long the call for the token may take.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,6 +40,25 @@ impl<'a> Call<'a> {
     }
 }
 
+impl Call<'_> {
+    /// What a metric says of it: the template of its path, for the path itself has ids in it.
+    fn labels<'l>(&self, status: &'l str) -> [(&'static str, &'l str); 3] {
+        let method = match self.method {
+            Method::Get => "GET",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+        };
+        let uri = match self.kind {
+            CallKind::Poll => "/tasks/poll/batch/{taskType}",
+            CallKind::Update => target::UPDATE,
+            CallKind::UpdateV2 => target::UPDATE_V2,
+            CallKind::Token => target::TOKEN,
+            CallKind::Other => "/tasks/externalstoragelocation",
+        };
+        [("method", method), ("uri", uri), ("status", status)]
+    }
+}
+
 impl Performer {
     /// Makes a call; tasks in its answer go to `take`. Answers what it means, and the body where it was no tasks.
     fn call(
@@ -56,9 +76,14 @@ impl Performer {
             token: token.as_deref(),
         };
         let mut sink = AnswerSink::new(call.kind, take);
+        let sent = shared.clock.now();
         let exchange = self.transport.exchange(&request, call.deadline, &mut sink);
+        let status = exchange.map_or(0, |head| head.status);
         let meaning = sink.conclude(exchange);
         let now = shared.clock.now();
+        shared.measure(|metrics| {
+            metrics.time(Name::HttpRequest, &call.labels(&status.to_string()), sent.until(now))
+        });
         match &meaning {
             Err(trouble) if trouble.is_of_link() => {
                 shared.link.failed(now, "the runner", &trouble.to_string());
@@ -96,6 +121,17 @@ impl Performer {
         };
         let now = shared.clock.now();
         let duration = sent.until(now);
+        shared.measure(|metrics| {
+            metrics.add(Name::Poll, &[("taskType", &side.task)], 1);
+            metrics.time(
+                Name::PollTime,
+                &[("taskType", &side.task), ("status", success(&meaning))],
+                duration,
+            );
+            if let Err(trouble) = &meaning {
+                metrics.add(Name::PollError, &[("taskType", &side.task), ("exception", &trouble.code())], 1);
+            }
+        });
         match &meaning {
             Ok(_) => {
                 side.polls.worked(now, &side.task);
@@ -127,7 +163,8 @@ impl Performer {
             return shared.tell(replied(worker, call, Err(CallError::new(Fault::Rejected))));
         };
         held.attempt(attempt);
-        let deadline = shared.clock.now().after(side.call_timeout);
+        let sent = shared.clock.now();
+        let deadline = sent.after(side.call_timeout);
         let (kind, target) = if take_next {
             (CallKind::UpdateV2, target::UPDATE_V2)
         } else {
@@ -137,6 +174,20 @@ impl Performer {
         let mut take = |element: Element<'_>| put_off.extend(shared.receive(worker, side, call, element));
         let (meaning, _) = self.call(&Call::post(kind, target, &report.body, deadline), &mut take);
         let now = shared.clock.now();
+        shared.measure(|metrics| {
+            metrics.time(
+                Name::UpdateTime,
+                &[("taskType", &side.task), ("status", success(&meaning))],
+                sent.until(now),
+            );
+            if let Err(trouble) = &meaning {
+                metrics.add(
+                    Name::UpdateError,
+                    &[("taskType", &side.task), ("exception", &trouble.code())],
+                    1,
+                );
+            }
+        });
         match &meaning {
             Ok(_) => {
                 side.updates.worked(now, &side.task);
@@ -322,6 +373,10 @@ fn payload(side: &Side, task: &TaskView<'_>) -> Payload {
         Some(path) => Payload::External(path.chars().collect()),
         None => Payload::Inline(task.input.to_vec()),
     }
+}
+
+const fn success<T, E>(end: &Result<T, E>) -> &'static str {
+    if end.is_ok() { "SUCCESS" } else { "FAILURE" }
 }
 
 fn reply(meaning: &Result<Accepted, Trouble>) -> Reply {

@@ -10,6 +10,7 @@ use downbeat_core::wire::{CallKind, find, validate};
 use super::calls::Call;
 use super::perform::Performer;
 use crate::handler::Ending;
+use crate::metrics::Name;
 
 /// How long each of the two calls may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -19,13 +20,17 @@ const ROOM: u64 = 64 * 1024 * 1024;
 impl Performer {
     /// Fetches an input. An input that cannot be read fails its task, with its path as the reason: it is never run on
     /// the empty input that came instead. The failure is terminal unless the storage may only be out of reach.
-    pub(super) fn fetch_input(&mut self, path: &str) -> Result<Vec<u8>, Ending> {
+    pub(super) fn fetch_input(&mut self, task_type: &str, path: &str) -> Result<Vec<u8>, Ending> {
         let what = format!("the task's input is in external storage under `{path}`");
         let terminal = |why: &str| Ending::terminal(format!("{what}, and {why}; give the task less input"));
         let passing = |why: &str| Ending::failed(format!("{what}, and {why}"));
         let Ok(target) = target::external_input::<2048>(path) else {
             return Err(terminal("the path is too long"));
         };
+        self.shared.measure(|metrics| {
+            let labels = [("entityName", task_type), ("operation", "READ"), ("payloadType", "TASK_INPUT")];
+            metrics.add(Name::ExternalPayload, &labels, 1);
+        });
         let deadline = self.shared.clock.now().after(TIMEOUT);
         let call = Call { kind: CallKind::Other, method: Method::Get, target: &target, body: &[], deadline };
         let (meaning, answer) = self.plain_call(&call);

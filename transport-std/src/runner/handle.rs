@@ -1,6 +1,7 @@
 //! What can be said to a running runner, and what it says at its end.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use downbeat_core::machine::{Control, HubInput, Input, Snapshot};
@@ -93,6 +94,12 @@ impl Handle {
     #[must_use]
     pub fn summary(&self) -> Summary {
         self.shared.counts.summary()
+    }
+
+    /// Where the admin endpoint listens; `None`: there is none.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.shared.admin
     }
 
     /// Whether the runner has ended.

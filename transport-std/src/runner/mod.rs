@@ -12,6 +12,7 @@ mod shared;
 mod start;
 mod trouble;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
@@ -19,7 +20,10 @@ use std::time::Duration;
 use crate::config::{Environment, Setting};
 use crate::error::Error;
 use crate::event::Event;
+use crate::metrics::Metrics;
 use crate::worker::Worker;
+
+pub(crate) use shared::Shared;
 
 pub use handle::{Handle, Running, Summary, WorkerState};
 
@@ -37,6 +41,8 @@ pub struct Runner {
     pub(crate) store: Option<PathBuf>,
     pub(crate) events: Option<SyncSender<Event>>,
     pub(crate) signals: bool,
+    pub(crate) metrics: Option<Metrics>,
+    pub(crate) admin: Option<SocketAddr>,
     environment: Environment,
 }
 
@@ -68,6 +74,8 @@ impl Runner {
             store: None,
             events: None,
             signals: true,
+            metrics: None,
+            admin: None,
             environment: Environment::default(),
         }
     }
@@ -172,6 +180,20 @@ impl Runner {
         let (sender, receiver) = sync_channel(capacity);
         self.events = Some(sender);
         receiver
+    }
+
+    /// Counts and measures, under the names that Conductor's SDKs share; see [`Metrics`]. Default: not.
+    pub fn metrics(&mut self) -> Metrics {
+        self.metrics.get_or_insert_default().clone()
+    }
+
+    /// Serves `/metrics`, `/health` and `/ready` over HTTP at this address, for as long as the runner lives. It is
+    /// readable by everybody who reaches the address. Default: not.
+    #[must_use]
+    pub fn admin(mut self, address: SocketAddr) -> Self {
+        self.admin = Some(address);
+        self.metrics.get_or_insert_default();
+        self
     }
 
     /// Whether the first `SIGTERM` or `SIGINT` drains and the second aborts. Default true; a program that handles

@@ -14,6 +14,7 @@ use super::shared::{Shared, Side, count};
 use crate::context::{Context, Facts, lock};
 use crate::event::EventKind;
 use crate::handler::{EndStatus, Ending};
+use crate::metrics::{Metrics, Name};
 
 /// How long a recalled task may take to end by itself before it is given back.
 const RECALL_GRACE: Duration = Duration::from_secs(1);
@@ -65,11 +66,15 @@ impl Performer {
             workflow_instance_id: held.facts.workflow_id.clone(),
             worker_id: side.worker_id.clone(),
         });
+        shared.measure(|metrics| {
+            metrics.add(Name::ExecutionStarted, &[("taskType", &side.task)], 1);
+            metrics.add(Name::ActiveWorkers, &[("taskType", &side.task)], 1);
+        });
         let context = Context::new(held.facts.clone(), Arc::clone(&held.recall));
         let payload = lock(&held.input).take();
         let ending = match payload {
             Some(Payload::Inline(input)) => side.handler.call(&input, &context),
-            Some(Payload::External(path)) => match self.fetch_input(&path) {
+            Some(Payload::External(path)) => match self.fetch_input(&side.task, &path) {
                 Ok(input) => side.handler.call(&input, &context),
                 Err(ending) => ending,
             },
@@ -78,6 +83,7 @@ impl Performer {
         };
         let finished = shared.clock.now();
         let duration = started.until(finished);
+        shared.measure(|metrics| measure_end(metrics, side, &ending, duration));
         shared.emit(side, || execution_ended(side, &held.facts, &ending, duration));
         let report = Report::of_ending(&held.facts, &side.worker_id, &ending, &context.take_log());
         if !shared.finish(worker, &held, report) {
@@ -168,6 +174,25 @@ impl Performer {
             (_, Loss::Rejected | Loss::Aborted | Loss::GaveUp) => tracing::error!(task = id, "{what}"),
         }
         shared.emit(side, || update_failed(side, &held, &report, what));
+    }
+}
+
+fn measure_end(metrics: &Metrics, side: &Side, ending: &Ending, duration: Duration) {
+    let of_task = ("taskType", side.task.as_str());
+    let exception = match ending.status {
+        EndStatus::Completed | EndStatus::InProgress(_) => None,
+        EndStatus::Failed(_) => Some("Retryable"),
+        EndStatus::Terminal(_) => Some("Terminal"),
+    };
+    let status = if exception.is_some() { "FAILURE" } else { "SUCCESS" };
+    metrics.add(Name::ActiveWorkers, &[of_task], -1);
+    metrics.time(Name::ExecuteTime, &[of_task, ("status", status)], duration);
+    match exception {
+        Some(exception) => metrics.add(Name::ExecuteError, &[of_task, ("exception", exception)], 1),
+        None => {
+            let bytes = u32::try_from(ending.output.len()).unwrap_or(u32::MAX);
+            metrics.observe(Name::ResultSize, &[of_task], f64::from(bytes));
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use downbeat_core::wire::{CallKind, find};
 use super::calls::Call;
 use super::perform::Performer;
 use super::shared::{Shared, count};
+use crate::admin;
 use crate::context::lock;
 use crate::store::{Store, Stored};
 
@@ -121,7 +122,7 @@ impl Shared {
         *over
     }
 
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         *lock(&self.over)
     }
 
@@ -129,5 +130,8 @@ impl Shared {
     pub(crate) fn declare_over(&self) {
         *lock(&self.over) = true;
         self.over_changed.notify_all();
+        if let Some(address) = self.admin {
+            admin::wake(address);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What all threads of a runner share besides the hub.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
@@ -17,6 +18,7 @@ use crate::clock::{StdClock, unix_millis};
 use crate::context::{Facts, lock};
 use crate::event::{Event, EventKind};
 use crate::handler::{Ending, Handle};
+use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::transport::UreqTransport;
 
@@ -35,6 +37,9 @@ pub(crate) struct Shared {
     pub(crate) token: RwLock<Option<Arc<str>>>,
     pub(crate) store: Option<Store>,
     pub(crate) events: Option<SyncSender<Event>>,
+    pub(crate) metrics: Option<Metrics>,
+    /// Where the admin endpoint listens.
+    pub(crate) admin: Option<SocketAddr>,
     pub(crate) counts: Counts,
     /// Whether the server can be reached.
     pub(crate) link: Trouble,
@@ -138,6 +143,13 @@ impl Shared {
         let ending = Ending::failed("the worker had an unexpected error while it ran the task");
         let report = Report::of_ending(&held.facts, &side.worker_id, &ending, &[]);
         self.finish(worker, &held, report);
+    }
+
+    /// Measures something, where somebody wants to know.
+    pub(crate) fn measure(&self, measure: impl FnOnce(&Metrics)) {
+        if let Some(metrics) = &self.metrics {
+            measure(metrics);
+        }
     }
 
     /// Delivers an event; the description is made only where somebody listens.

@@ -1,5 +1,6 @@
 //! From a description to threads at work.
 
+use std::net::TcpListener;
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 
 use downbeat_core::machine::{Control, Hub, HubInput, HubPolicy, Input, LONG_POLL_MAX, PolicyError};
@@ -12,8 +13,10 @@ use super::handle::{Handle, Running};
 use super::shared::{Counts, Factory, Shared, Side};
 use super::trouble::Trouble;
 use super::{Runner, resend};
+use crate::admin;
 use crate::clock::{StdClock, unix_millis};
 use crate::error::Error;
+use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::transport::UreqTransport;
 use crate::worker::Worker;
@@ -48,6 +51,8 @@ impl Runner {
         for side in &sides {
             check_names(side)?;
         }
+        let refused = |cause| Error::System { what: "the admin endpoint's address", cause };
+        let listener = self.admin.map(admin::listen).transpose().map_err(refused)?;
         let shared = Arc::new(Shared {
             clock,
             crew,
@@ -58,6 +63,8 @@ impl Runner {
             token: RwLock::new(None),
             store: self.store.as_deref().map(Store::open).transpose()?,
             events: self.events.take(),
+            metrics: self.metrics.take(),
+            admin: listener.as_ref().map(|(_, address)| *address),
             counts: Counts::default(),
             link: Trouble::new("the server cannot be reached", "the server can be reached again"),
             auth: Trouble::new("the server gives no token", "the server gives tokens again"),
@@ -66,6 +73,9 @@ impl Runner {
             over: Mutex::new(false),
             over_changed: Condvar::new(),
         });
+        if let (Some((listener, _)), Some(metrics)) = (listener, &shared.metrics) {
+            serve_admin(listener, &shared, metrics.clone())?;
+        }
         launch(&shared, &paused, self.signals)
     }
 
@@ -130,6 +140,15 @@ fn launch(shared: &Arc<Shared>, paused: &[bool], signals: bool) -> Result<Runnin
         tracing::info!(worker = side.task, domain = side.domain, as_ = side.worker_id, "polling");
     }
     Ok(Running { handle })
+}
+
+/// Starts the admin endpoint.
+fn serve_admin(listener: TcpListener, shared: &Arc<Shared>, metrics: Metrics) -> Result<(), Error> {
+    let refused = |what| move |cause| Error::System { what, cause };
+    let shared = Arc::clone(shared);
+    let thread = std::thread::Builder::new().name("downbeat-admin".to_owned());
+    let serve = move || admin::serve(&listener, &shared, &metrics);
+    thread.spawn(serve).map_err(refused("the admin endpoint's thread")).map(drop)
 }
 
 /// The first signal drains, the second aborts.

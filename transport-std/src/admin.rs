@@ -1,0 +1,98 @@
+//! A small endpoint for those who look after the process: metrics, health, readiness.
+
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use downbeat_core::machine::Mode;
+
+use crate::metrics::Metrics;
+use crate::runner::Shared;
+
+/// How long a client may take to ask and to read.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Bytes of a request that are read at the most.
+const REQUEST_MAX: u64 = 8 * 1024;
+
+/// Serves until the runner has ended, one client after the other.
+///
+/// | path | answer |
+/// | --- | --- |
+/// | `/metrics` | 200: [`Metrics::render`] |
+/// | `/health` | 200: the process answers |
+/// | `/ready` | 200: the server can be reached, there is a token where one is needed, every worker's latest poll was answered, and nobody drains; else 503 and the reason |
+pub(crate) fn serve(listener: &TcpListener, shared: &Arc<Shared>, metrics: &Metrics) {
+    for client in listener.incoming() {
+        if shared.is_over() {
+            return;
+        }
+        // A client that breaks off is its own affair.
+        let _ = client.and_then(|client| answer(&client, shared, metrics));
+    }
+}
+
+/// Opens the endpoint's port, and says which it is (port 0: one that is free).
+pub(crate) fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address)?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// Wakes the endpoint, so that it sees that the runner has ended.
+pub(crate) fn wake(address: SocketAddr) {
+    let _ = TcpStream::connect_timeout(&address, PATIENCE);
+}
+
+fn answer(client: &TcpStream, shared: &Shared, metrics: &Metrics) -> io::Result<()> {
+    client.set_read_timeout(Some(PATIENCE))?;
+    client.set_write_timeout(Some(PATIENCE))?;
+    let mut reader = BufReader::new(client.take(REQUEST_MAX));
+    let mut request = String::new();
+    reader.read_line(&mut request)?;
+    let mut line = String::new();
+    while reader.read_line(&mut line)? > 2 {
+        line.clear();
+    }
+    let path = request.split(' ').nth(1).unwrap_or_default();
+    let (status, body) = match path.split('?').next().unwrap_or_default() {
+        "/metrics" => ("200 OK", metrics.render()),
+        "/health" => ("200 OK", "ok\n".to_owned()),
+        "/ready" => match unready(shared) {
+            None => ("200 OK", "ready\n".to_owned()),
+            Some(reason) => ("503 Service Unavailable", format!("{reason}\n")),
+        },
+        _ => ("404 Not Found", "there are /metrics, /health and /ready\n".to_owned()),
+    };
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    let mut writer = client;
+    writer.write_all(head.as_bytes())?;
+    writer.write_all(body.as_bytes())
+}
+
+/// Why the runner does not get new tasks, if so.
+fn unready(shared: &Shared) -> Option<String> {
+    shared.crew.look(|hub| {
+        if hub.link_failures() > 0 {
+            return Some("the server cannot be reached".to_owned());
+        }
+        if hub.token_generation().is_none() {
+            return Some("there is no token".to_owned());
+        }
+        let mut states = shared.sides.iter().zip(hub.members()).map(|(side, member)| {
+            let state = member.machine().snapshot();
+            (side, state)
+        });
+        states.find_map(|(side, state)| match state.mode {
+            Mode::Draining { .. } | Mode::Recalling { .. } | Mode::Aborted | Mode::Stopped => {
+                Some("the runner is ending".to_owned())
+            }
+            Mode::Open if state.failed_polls > 0 => Some(format!("polls for `{}` fail", side.task)),
+            Mode::Open | Mode::Paused => None,
+        })
+    })
+}
