@@ -3,9 +3,15 @@
 //! Each is a program `NAME URL TASK COUNT`: it works on tasks of that type until `COUNT` results were accepted, then
 //! drains and ends.
 
+use std::cell::Cell;
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::rc::Rc;
 use std::sync::OnceLock;
 
-use downbeat_core::machine::{Clock, Instant};
+use downbeat_core::drive::{Config, Site};
+use downbeat_core::machine::{Clock, Instant, SlotId};
+use downbeat_core::ports::{Assignment, Cause, End, Executor, Progress, Unfit};
+use embedded_io::ErrorKind;
 use serde::{Deserialize, Serialize};
 
 /// What the command line says.
@@ -70,4 +76,77 @@ pub struct Greeting {
 #[must_use]
 pub fn greet(person: &Person) -> Greeting {
     Greeting { greeting: format!("Good morning, {}", person.name) }
+}
+
+impl Args {
+    /// Who works, and for whom, for core's own loops.
+    #[must_use]
+    pub fn config<'a>(&'a self, worker_id: &'a str) -> Config<'a> {
+        let site = Site { host: &self.host, base: &self.base };
+        Config { site, task_type: &self.task_type, worker_id, domain: "", key: None }
+    }
+}
+
+/// Connects until `deadline`.
+///
+/// # Errors
+/// Why there is no connection.
+pub fn connect(host: &str, deadline: Instant) -> Result<TcpStream, Cause> {
+    let address = host.to_socket_addrs().ok().and_then(|mut all| all.next()).ok_or(Cause::Resolve)?;
+    let left = SystemClock.now().until(deadline);
+    if left.is_zero() {
+        return Err(Cause::Timeout);
+    }
+    let stream = TcpStream::connect_timeout(&address, left).map_err(|_| Cause::Connect)?;
+    stream.set_nodelay(true).map_err(|_| Cause::Connect)?;
+    Ok(stream)
+}
+
+/// What the standard library's error is to core.
+#[must_use]
+pub fn kind_of(error: &std::io::Error) -> ErrorKind {
+    let timed_out = matches!(error.kind(), std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock);
+    if timed_out { ErrorKind::TimedOut } else { ErrorKind::Other }
+}
+
+/// Greets, one step for each task.
+#[derive(Debug)]
+pub struct Greeter {
+    waiting: Vec<(SlotId, Person)>,
+    /// Tasks run so far; others look at it.
+    done: Rc<Cell<u32>>,
+}
+
+impl Greeter {
+    /// Nobody greeted yet; `done` counts them.
+    #[must_use]
+    pub const fn new(done: Rc<Cell<u32>>) -> Self {
+        Self { waiting: Vec::new(), done }
+    }
+}
+
+impl Executor for Greeter {
+    fn start(&mut self, slot: SlotId, task: &Assignment<'_>) -> Result<(), Unfit> {
+        let person = serde_json::from_slice(task.input);
+        let person = person.map_err(|_| Unfit { reason: "the input must be {\"name\": text}" })?;
+        self.waiting.push((slot, person));
+        Ok(())
+    }
+
+    fn step(&mut self, slot: SlotId, mut output: &mut [u8]) -> Progress {
+        let room = output.len();
+        let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == slot) else {
+            return Progress::Done { end: End::Failed { reason: "nobody waits in this slot" }, output: 0 };
+        };
+        let (_, person) = self.waiting.remove(at);
+        self.done.set(self.done.get().saturating_add(1));
+        match serde_json::to_writer(&mut output, &greet(&person)) {
+            Ok(()) => Progress::Done { end: End::Completed, output: room - output.len() },
+            Err(_) => Progress::Done { end: End::Terminal { reason: "the name is too long" }, output: 0 },
+        }
+    }
+
+    fn cancel(&mut self, slot: SlotId) {
+        self.waiting.retain(|(waiting, _)| *waiting != slot);
+    }
 }

@@ -3,7 +3,7 @@
 use crate::args::Args;
 use crate::clock::Stopwatch;
 use crate::process::{Failure, cargo, release_binary, run};
-use crate::{demo, firmware, process, purity, python_client, readme, real_server, scripts};
+use crate::{demo, examples, firmware, process, purity, python_client, readme, real_server, scripts};
 
 /// How a step ended that did not fail.
 pub(crate) enum Done {
@@ -76,6 +76,12 @@ const STEPS: &[Step] = &[
         "the official Python client against `downbeat-sim serve`",
         "see tools/python-client",
         python_client::check,
+    ),
+    step(
+        "examples",
+        "tokio, embassy-style and single-thread hosts against `downbeat-sim serve`",
+        "run `cargo xtask examples`, or the one that failed by hand",
+        examples::step,
     ),
     step(
         "firmware",

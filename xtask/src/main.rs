@@ -8,6 +8,7 @@ mod ci;
 mod clock;
 mod conductor;
 mod demo;
+mod examples;
 mod firmware;
 mod process;
 mod purity;
@@ -25,6 +26,7 @@ const HELP: &str = "\
 cargo xtask ci [--only STEP]... [--list]     everything CI runs, in order; stops at the first failure
 cargo xtask purity                           core links without std and without an allocator
 cargo xtask readme                           every command of README.md and docs/ is one that the binaries take
+cargo xtask examples [--simulator BINARY]    each example against `downbeat-sim serve`
 cargo xtask firmware [--real] [--workflows N] [--simulator BINARY] [--update-sizes] [--build]
                                              the core on a Cortex-M3 under QEMU, against `downbeat-sim serve` with faults
 cargo xtask real-server [--backend sqlite|redis|both] [--workflows N] [--downbeat BINARY] [--panicking BINARY]
@@ -57,6 +59,7 @@ fn dispatch(command: &str, args: &Args<'_>) -> Result<(), Failure> {
         "readme" => args.none().and_then(|()| readme::check()),
         "real-server" => real_server::main(args),
         "conductor" => conductor::main(args),
+        "examples" => examples::main(args),
         "firmware" => firmware::main(args),
         "help" | "-h" | "--help" => {
             print!("{HELP}");

@@ -3,9 +3,9 @@
 mod bridge;
 mod cases;
 mod image;
-mod model;
+pub(crate) mod model;
 mod qemu;
-mod run;
+pub(crate) mod run;
 pub(crate) mod toolchain;
 
 use std::path::PathBuf;
