@@ -153,7 +153,7 @@ impl fmt::Debug for UreqTransport {
 }
 
 /// Checks an API's address, and takes the slash off its end.
-fn base(url: &str) -> Result<String, Error> {
+pub(crate) fn base(url: &str) -> Result<String, Error> {
     let wrong = |problem| Err(Error::Url { url: without_user(url), problem });
     let Ok(uri) = url.parse::<http::Uri>() else { return wrong("it is no URL") };
     if !matches!(uri.scheme_str(), Some("http" | "https")) {
