@@ -57,4 +57,7 @@ pub fn sources() -> Vec<Source> {
 mod documents {
     #[doc = include_str!("../../docs/driver-contract.md")]
     struct DriverContract;
+
+    #[doc = include_str!("../../docs/embedding.md")]
+    struct Embedding;
 }

@@ -15,7 +15,7 @@ pub fn run<const N: usize, const R: usize>(
     executor: &mut (impl Executor + ?Sized),
 ) {
     loop {
-        while let Some(control) = idle.control() {
+        if let Some(control) = idle.control() {
             session.control(control);
         }
         link.set_deadline(session.deadline());

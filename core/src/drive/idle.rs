@@ -8,7 +8,8 @@ pub trait Idle {
     /// harmless. `None`: only a control brings work.
     fn wait(&mut self, until: Option<Instant>);
 
-    /// Takes the next decision from outside, without waiting. Asked before each step of the loop.
+    /// The next decision from outside, without waiting. Asked once before each step of the loop; saying the same
+    /// again is harmless.
     fn control(&mut self) -> Option<Control> {
         None
     }

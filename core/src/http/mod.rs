@@ -17,6 +17,9 @@ mod link;
 mod request;
 mod response;
 
+/// The streams' traits, in the version that [`Link`] and [`AsyncLink`] are made of.
+pub use {embedded_io, embedded_io_async};
+
 pub use client::{Client, Fixed};
 pub use date::http_date;
 pub use exchange::{Exchange, Want};
