@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use downbeat::{Context, Error, RawValue, Runner, Summary, TaskError, Worker};
+use downbeat::{Context, Error, RawValue, Runner, Summary, TaskError, TransportChoice, Worker};
 use signal_hook::consts::SIGCHLD;
 use tracing::{error, info, warn};
 
@@ -63,6 +63,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = value::max_calls)]
     max_calls: Option<u16>,
 
+    /// How the server is spoken to: `ureq` (proxies), `lean` (less CPU, no proxy), or `auto`, which is lean unless the
+    /// environment names a proxy.
+    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = transport)]
+    transport: TransportChoice,
+
     /// The command and its arguments, after `--`.
     #[arg(last = true, value_name = "COMMAND", requires = "task")]
     command: Vec<OsString>,
@@ -95,13 +100,18 @@ Exit codes:
   1  a result was given up, or the system failed
   2  the command line or the configuration cannot be used";
 
+fn transport(text: &str) -> Result<TransportChoice, &'static str> {
+    text.parse()
+}
+
 pub(crate) fn run(args: Args, logs: &logs::Args) -> u8 {
+    let transport = args.transport;
     let settings = match config::resolve(args.into(), &Env::of_process()) {
         Ok(settings) => settings,
         Err(problems) => return say::problems(&problems),
     };
     logs::start(logs, "info");
-    let served = serve(settings);
+    let served = serve(settings, transport);
     // Whatever a command was still doing, its task is not ours any more.
     exec::end_all();
     match served {
@@ -160,7 +170,7 @@ impl std::fmt::Display for Failure {
 }
 
 /// Runs until drained.
-fn serve(settings: Settings) -> Result<Summary, Failure> {
+fn serve(settings: Settings, transport: TransportChoice) -> Result<Summary, Failure> {
     let scratch = Arc::new(Scratch::new().map_err(Failure::Scratch)?);
     // A SIGCHLD that this process was started to ignore would have commands reaped before their exit codes are read;
     // any handler ends that.
@@ -173,7 +183,7 @@ fn serve(settings: Settings) -> Result<Summary, Failure> {
             "too few open files are allowed for all slots at once (`ulimit -Hn`); some tasks may fail"
         );
     }
-    let mut runner = Runner::builder(settings.url.value.as_str());
+    let mut runner = Runner::builder(settings.url.value.as_str()).transport(transport);
     if let Some(auth) = settings.auth {
         runner = runner.auth(auth.key.value.0, auth.secret.value.0);
     }

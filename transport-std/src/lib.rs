@@ -49,7 +49,7 @@ pub use config::{Origin, Setting};
 pub use context::Context;
 pub use error::{Error, TaskError};
 pub use event::{Event, EventKind};
-pub use lean::LeanTransport;
+pub use lean::{LeanTransport, TransportChoice};
 pub use metrics::Metrics;
 pub use runner::{Handle, Runner, Running, Summary, WorkerState};
 pub use transport::UreqTransport;

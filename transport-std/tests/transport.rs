@@ -18,13 +18,49 @@ mod support;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
-use downbeat::{StdClock, UreqTransport};
+use downbeat::{LeanTransport, StdClock, UreqTransport};
 use downbeat_core::machine::{Clock, Fault};
 use downbeat_core::ports::{
     Cause, Content, Failure, Head, Method, Reach, Request, Sink, TooLarge, Transport,
 };
 use downbeat_core::wire::{Accepted, CallKind, classify};
 use support::{Received, Reply, Server, json};
+
+/// The transport that a test is about. Each test runs over both.
+#[derive(Clone, Copy)]
+enum Over {
+    Ureq,
+    Lean,
+}
+
+macro_rules! over_both {
+    ($($test:ident,)*) => {
+        mod ureq {
+            $(#[test] fn $test() { super::$test(super::Over::Ureq); })*
+        }
+
+        mod lean {
+            $(#[test] fn $test() { super::$test(super::Over::Lean); })*
+        }
+    };
+}
+
+over_both! {
+    requests_and_answers_arrive_as_they_are,
+    nobody_listens,
+    the_name_has_no_address,
+    the_tls_handshake_fails,
+    the_connection_is_closed_before_an_answer,
+    the_connection_is_closed_within_an_answer,
+    no_answer_in_time,
+    an_answer_that_is_not_http,
+    an_answer_that_the_sink_does_not_take,
+    a_close_that_was_announced_costs_nothing,
+    a_kept_connection_that_was_closed_silently_costs_nothing,
+    a_429_keeps_its_retry_after_in_seconds_and_as_a_date,
+    every_status_is_an_answer_and_means_what_the_table_says,
+    html_is_not_conductors_word,
+}
 
 /// Keeps an answer up to a bound.
 struct Body {
@@ -49,15 +85,18 @@ impl Sink for Body {
 
 struct Client {
     clock: StdClock,
-    transport: UreqTransport,
+    transport: Box<dyn Transport>,
     patience: Duration,
     room: usize,
 }
 
 impl Client {
-    fn of(url: &str) -> Self {
+    fn of(over: Over, url: &str) -> Self {
         let clock = StdClock::new();
-        let transport = UreqTransport::new(url, clock).unwrap();
+        let transport: Box<dyn Transport> = match over {
+            Over::Ureq => Box::new(UreqTransport::new(url, clock).unwrap()),
+            Over::Lean => Box::new(LeanTransport::new(url, clock).unwrap()),
+        };
         Self { clock, transport, patience: Duration::from_secs(10), room: 1 << 20 }
     }
 
@@ -104,10 +143,9 @@ fn not_sent(cause: Cause) -> Failure {
     Failure { reach: Reach::NotSent, cause }
 }
 
-#[test]
-fn requests_and_answers_arrive_as_they_are() {
+fn requests_and_answers_arrive_as_they_are(over: Over) {
     let server = Server::start(|_: &Received| json(200, r#"{"a":1}"#));
-    let mut client = Client::of(&format!("{}/", server.url()));
+    let mut client = Client::of(over, &format!("{}/", server.url()));
     let (head, body) = client.post();
     assert_eq!(head.unwrap(), Head { status: 200, retry_after: None, json: true });
     assert_eq!(body, r#"{"a":1}"#);
@@ -124,24 +162,21 @@ fn requests_and_answers_arrive_as_they_are() {
     assert_eq!((received[1].connection, received[1].nth), (0, 1));
 }
 
-#[test]
-fn nobody_listens() {
+fn nobody_listens(over: Over) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let failure = Client::of(&format!("http://{address}/api")).failure();
+    let failure = Client::of(over, &format!("http://{address}/api")).failure();
     assert_eq!(failure, not_sent(Cause::Connect));
     assert_eq!(failure.fault(), Fault::NotSent);
 }
 
-#[test]
-fn the_name_has_no_address() {
-    let failure = Client::of("http://conductor.invalid/api").failure();
+fn the_name_has_no_address(over: Over) {
+    let failure = Client::of(over, "http://conductor.invalid/api").failure();
     assert_eq!(failure, not_sent(Cause::Resolve));
 }
 
-#[test]
-fn the_tls_handshake_fails() {
+fn the_tls_handshake_fails(over: Over) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     let plain = std::thread::spawn(move || {
@@ -153,59 +188,53 @@ fn the_tls_handshake_fails() {
             stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").unwrap();
         }
     });
-    let failure = Client::of(&format!("https://{address}/api")).failure();
+    let failure = Client::of(over, &format!("https://{address}/api")).failure();
     assert_eq!(failure, not_sent(Cause::Tls));
     plain.join().unwrap();
 }
 
-#[test]
-fn the_connection_is_closed_before_an_answer() {
+fn the_connection_is_closed_before_an_answer(over: Over) {
     let server = Server::start(|_: &Received| Reply::Close);
-    let failure = Client::of(&server.url()).failure();
+    let failure = Client::of(over, &server.url()).failure();
     assert_eq!(failure, sent(Cause::Closed));
     assert_eq!(failure.fault(), Fault::Unknown);
     // It may have taken effect, so it is not sent again.
     assert_eq!(server.received().len(), 2);
 }
 
-#[test]
-fn the_connection_is_closed_within_an_answer() {
+fn the_connection_is_closed_within_an_answer(over: Over) {
     let cut = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n[".to_vec();
     let server = Server::start(move |_: &Received| Reply::Bytes(cut.clone()));
-    assert_eq!(Client::of(&server.url()).failure(), sent(Cause::Closed));
+    assert_eq!(Client::of(over, &server.url()).failure(), sent(Cause::Closed));
 }
 
-#[test]
-fn no_answer_in_time() {
+fn no_answer_in_time(over: Over) {
     let server = Server::start(|_: &Received| Reply::Hold);
-    let mut client = Client::of(&server.url());
+    let mut client = Client::of(over, &server.url());
     client.patience = Duration::from_millis(100);
     assert_eq!(client.failure(), sent(Cause::Timeout));
 }
 
-#[test]
-fn an_answer_that_is_not_http() {
+fn an_answer_that_is_not_http(over: Over) {
     let server = Server::start(|_: &Received| Reply::Bytes(b"220 mail.example ESMTP\r\n\r\n".to_vec()));
-    assert_eq!(Client::of(&server.url()).failure(), sent(Cause::Protocol));
+    assert_eq!(Client::of(over, &server.url()).failure(), sent(Cause::Protocol));
 }
 
-#[test]
-fn an_answer_that_the_sink_does_not_take() {
+fn an_answer_that_the_sink_does_not_take(over: Over) {
     let server = Server::start(|_: &Received| json(200, "x".repeat(100_000)));
-    let mut client = Client::of(&server.url());
+    let mut client = Client::of(over, &server.url());
     client.room = 10_000;
     assert_eq!(client.failure(), Failure::TOO_LARGE);
 }
 
-#[test]
-fn a_close_that_was_announced_costs_nothing() {
+fn a_close_that_was_announced_costs_nothing(over: Over) {
     // As Conductor does after every 100th request, and with every 400 and 500.
     let server = Server::start(|received: &Received| {
         let mut answer = json(if received.nth == 1 { 500 } else { 200 }, "{}");
         answer.close = received.nth == 1;
         answer
     });
-    let mut client = Client::of(&server.url());
+    let mut client = Client::of(over, &server.url());
     let statuses: Vec<u16> = (0..6).map(|_| client.post().0.unwrap().status).collect();
     assert_eq!(statuses, [200, 500, 200, 500, 200, 500]);
     let received = server.received();
@@ -213,15 +242,14 @@ fn a_close_that_was_announced_costs_nothing() {
     assert_eq!(connections, [0, 0, 1, 1, 2, 2]);
 }
 
-#[test]
-fn a_kept_connection_that_was_closed_silently_costs_nothing() {
+fn a_kept_connection_that_was_closed_silently_costs_nothing(over: Over) {
     // As Conductor does after 60 s without a request.
     let server = Server::start(|_: &Received| {
         let mut answer = json(200, "{}");
         answer.close_silently = true;
         answer
     });
-    let mut client = Client::of(&server.url());
+    let mut client = Client::of(over, &server.url());
     for connection in 1..20 {
         client.post().0.unwrap();
         server.wait_closed(connection);
@@ -229,8 +257,7 @@ fn a_kept_connection_that_was_closed_silently_costs_nothing() {
     assert_eq!(server.received().len(), 19);
 }
 
-#[test]
-fn a_429_keeps_its_retry_after_in_seconds_and_as_a_date() {
+fn a_429_keeps_its_retry_after_in_seconds_and_as_a_date(over: Over) {
     let server = Server::start(|received: &Received| {
         let answer = json(429, "{}").header("Date", "Sun, 06 Nov 1994 08:49:37 GMT");
         match received.method.as_str() {
@@ -238,7 +265,7 @@ fn a_429_keeps_its_retry_after_in_seconds_and_as_a_date() {
             _ => answer.header("Retry-After", "Sun, 06 Nov 1994 08:50:37 GMT"),
         }
     });
-    let mut client = Client::of(&server.url());
+    let mut client = Client::of(over, &server.url());
     let seconds = client.get().0.unwrap();
     assert_eq!((seconds.status, seconds.retry_after), (429, Some(Duration::from_secs(7))));
     assert_eq!(client.post().0.unwrap().retry_after, Some(Duration::from_secs(60)));
@@ -246,13 +273,12 @@ fn a_429_keeps_its_retry_after_in_seconds_and_as_a_date() {
     assert_eq!((error.fault, error.retry_after), (Fault::Throttled, Some(Duration::from_secs(7))));
 }
 
-#[test]
-fn every_status_is_an_answer_and_means_what_the_table_says() {
+fn every_status_is_an_answer_and_means_what_the_table_says(over: Over) {
     let server = Server::start(|received: &Received| {
         let status = received.target.rsplit('/').next().unwrap().parse().unwrap();
         json(status, "{}").header("Location", "http://127.0.0.1:1/")
     });
-    let mut client = Client::of(&server.url());
+    let mut client = Client::of(over, &server.url());
     let mut meaning = |status: u16| {
         let target = format!("/{status}");
         let request =
@@ -274,10 +300,9 @@ fn every_status_is_an_answer_and_means_what_the_table_says() {
     assert_eq!(meaning(503), Err(Fault::Server));
 }
 
-#[test]
-fn html_is_not_conductors_word() {
+fn html_is_not_conductors_word(over: Over) {
     let server = Server::start(|_: &Received| json(200, "<html>").header("Content-Type", "text/html"));
-    let head = Client::of(&server.url()).get().0.unwrap();
+    let head = Client::of(over, &server.url()).get().0.unwrap();
     assert!(!head.json);
     assert_eq!(classify(CallKind::Poll, &head, b"<html>").unwrap_err().fault, Fault::Unknown);
 }
@@ -288,6 +313,8 @@ fn addresses_that_are_none_are_refused_with_what_is_wrong() {
     assert!(problem("localhost:8080").contains("does not begin with http:// or https://"));
     assert!(problem("ftp://host/api").contains("does not begin with http:// or https://"));
     assert!(problem("http://host/api?x=1").contains("it has more than a path"));
+    let lean = |url: &str| LeanTransport::new(url, StdClock::new()).unwrap_err().to_string();
+    assert_eq!(lean("ftp://host/api"), problem("ftp://host/api"));
     let secret = problem("http://user:hunter2@host/api");
     assert!(secret.contains("it has a user in it") && !secret.contains("hunter2"), "{secret}");
 }

@@ -3,6 +3,7 @@
 //! Each performer thread has one of its own, and so one connection of its own: no pool, no lock, no hand-over. The
 //! codec and the rule of what is sent again are those of [`downbeat_core::http`], the same as on a microcontroller.
 
+mod choice;
 mod dial;
 mod link;
 mod socket;
@@ -16,6 +17,7 @@ use downbeat_core::ports::{Failure, Head, Request, Sink, Transport};
 
 use crate::clock::StdClock;
 use crate::error::Error;
+pub use choice::TransportChoice;
 use dial::Target;
 use link::StdLink;
 

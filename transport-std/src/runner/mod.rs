@@ -20,10 +20,11 @@ use std::time::Duration;
 use crate::config::{Environment, Setting};
 use crate::error::Error;
 use crate::event::Event;
+use crate::lean::TransportChoice;
 use crate::metrics::Metrics;
 use crate::worker::Worker;
 
-pub(crate) use shared::Shared;
+pub(crate) use shared::{Factory, Shared};
 
 pub use handle::{Handle, Running, Summary, WorkerState};
 
@@ -40,6 +41,7 @@ pub struct Runner {
     pub(crate) max_calls: u16,
     pub(crate) store: Option<PathBuf>,
     pub(crate) events: Option<SyncSender<Event>>,
+    pub(crate) transport: TransportChoice,
     pub(crate) signals: bool,
     pub(crate) metrics: Option<Metrics>,
     pub(crate) admin: Option<SocketAddr>,
@@ -73,6 +75,7 @@ impl Runner {
             max_calls: 16,
             store: None,
             events: None,
+            transport: TransportChoice::default(),
             signals: true,
             metrics: None,
             admin: None,
@@ -122,6 +125,13 @@ impl Runner {
         };
         runner.environment = environment;
         Ok(runner)
+    }
+
+    /// Forces a transport; see [`TransportChoice`] for the default.
+    #[must_use]
+    pub const fn transport(mut self, choice: TransportChoice) -> Self {
+        self.transport = choice;
+        self
     }
 
     /// Replaces the server's address.

@@ -4,13 +4,12 @@ use std::net::TcpListener;
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 
 use downbeat_core::machine::{Control, Hub, HubInput, HubPolicy, Input, LONG_POLL_MAX, PolicyError};
-use downbeat_core::ports::Transport;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::crew::{Crew, StdMachine, StdMember};
 use super::handle::{Handle, Running};
-use super::shared::{Counts, Factory, Shared, Side};
+use super::shared::{Counts, Shared, Side};
 use super::trouble::Trouble;
 use super::{Runner, resend};
 use crate::admin;
@@ -37,10 +36,7 @@ impl Runner {
         let clock = StdClock::new();
         let url = self.url.take().ok_or(Error::NoServer)?;
         let storage = UreqTransport::new(&url, clock)?;
-        let transports = {
-            let transport = storage.clone();
-            Box::new(move || -> Box<dyn Transport + Send> { Box::new(transport.clone()) }) as Factory
-        };
+        let transports = self.transport.factory(&url, clock, &storage)?;
         let paused: Vec<bool> = self.workers.iter().map(|worker| worker.paused).collect();
         let crew = self.crew()?;
         let worker_id = self.worker_id.take().unwrap_or_else(host_and_process);

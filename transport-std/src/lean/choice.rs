@@ -1,0 +1,63 @@
+//! Which transport a runner uses.
+
+use std::str::FromStr;
+
+use downbeat_core::ports::Transport;
+
+use super::LeanTransport;
+use crate::clock::StdClock;
+use crate::error::Error;
+use crate::runner::Factory;
+use crate::transport::UreqTransport;
+
+/// Which transport a runner uses.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum TransportChoice {
+    /// [`LeanTransport`], unless the environment names a proxy (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`), which only
+    /// ureq can use.
+    #[default]
+    Auto,
+    /// [`UreqTransport`]: a pool of connections, proxies.
+    Ureq,
+    /// [`LeanTransport`]: less CPU; proxies in the environment are not used.
+    Lean,
+}
+
+impl FromStr for TransportChoice {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "ureq" => Ok(Self::Ureq),
+            "lean" => Ok(Self::Lean),
+            _ => Err("a transport is `auto`, `ureq` or `lean`"),
+        }
+    }
+}
+
+impl TransportChoice {
+    /// What makes a transport for each thread. `ureq` is the runner's own, whose connections are shared.
+    pub(crate) fn factory(self, url: &str, clock: StdClock, ureq: &UreqTransport) -> Result<Factory, Error> {
+        if self.is_lean() {
+            let lean = LeanTransport::new(url, clock)?;
+            return Ok(Box::new(move || -> Box<dyn Transport + Send> { Box::new(lean.clone()) }));
+        }
+        let ureq = ureq.clone();
+        Ok(Box::new(move || -> Box<dyn Transport + Send> { Box::new(ureq.clone()) }))
+    }
+
+    fn is_lean(self) -> bool {
+        match self {
+            Self::Auto => {
+                !PROXIES.iter().any(|name| std::env::var_os(name).is_some_and(|url| !url.is_empty()))
+            }
+            Self::Ureq => false,
+            Self::Lean => true,
+        }
+    }
+}
+
+/// The variables that ureq takes a proxy from.
+const PROXIES: [&str; 6] =
+    ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
