@@ -1,4 +1,5 @@
 //! The std runner against the model server over real sockets: every fault it can be ordered to have, and no task lost.
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a broken assumption ends the test")]
 
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
