@@ -1,40 +1,124 @@
-//! The judges of a run. Each sees the events alone, recomputes what it needs, and says where a rule was broken.
+//! The judges of a run: one file for each rule of docs/invariants.md. They see the events alone, look up in the
+//! [`book`] what the record says so far, and say where a rule was broken.
+
+pub mod book;
+pub mod gates;
+mod setting;
+
+mod l1_every_task_ends;
+mod l2_every_result_accepted;
+mod l3_a_poll_is_sent;
+mod l4_a_drain_ends;
+mod l5_a_token_is_had;
+mod l6_no_starvation;
+mod l7_a_pause_ends;
+mod l8_idle_is_quiet;
+mod s01_conservation;
+mod s02_no_result_lost;
+mod s03_one_effect;
+mod s04_no_dangerous_repeat;
+mod s05_no_double_run;
+mod s06_leases_kept;
+mod s07_no_pointless_heartbeat;
+mod s08_poll_gate;
+mod s09_auth_backoff;
+mod s10_lanes;
+mod s11_capacity;
+mod s12_pause;
+mod s13_drain;
+mod s14_no_spin;
+mod s15_time;
+mod s16_retry_class;
+mod s17_stale_inputs;
+pub mod s18_replay;
+mod s19_hostile_server;
+mod s20_gentle_outage;
 
 use std::fmt;
 
-use downbeat_core::machine::{Instant, Policy};
+use downbeat_core::machine::{Action, Input, Instant};
 
-use crate::event::Event;
-use crate::scenario::Scenario;
+use self::book::{Mode, Page};
+pub(crate) use self::setting::YIELDS_MAX;
+pub use self::setting::{Bounds, Setting};
+use crate::event::{Effect, Event};
+use crate::world::Watcher;
 
-/// What every oracle may know before the run: the scenario and each worker's policy.
-#[derive(Debug)]
-pub struct Setting<'a> {
-    /// The scenario.
-    pub scenario: &'a Scenario,
-    /// Each worker's policy, by number over all groups.
-    pub policies: &'a [Policy],
-    /// Each worker's table capacity.
-    pub capacities: &'a [u16],
+/// One step of a machine, with what the record says of its worker: the input is taken into account, the action is not.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'a> {
+    /// True time.
+    pub at: Instant,
+    /// Which worker.
+    pub worker: u32,
+    /// What its clock showed; it may be earlier than before.
+    pub local: Instant,
+    /// What its clock had shown at the latest before.
+    pub before: Instant,
+    /// How far it was before this step.
+    pub mode_before: Mode,
+    /// What it was told.
+    pub input: &'a Input,
+    /// What it answered.
+    pub action: &'a Action,
+    /// Its page.
+    pub page: &'a Page,
+    /// The time after which there is no fault, once it has come.
+    pub healed_at: Option<Instant>,
 }
 
-/// One rule of docs/invariants.md.
-pub trait Oracle {
+/// What an oracle says: `Err` is a broken rule, in a sentence with figures.
+pub type Ruling = Result<(), String>;
+
+/// One rule.
+pub trait Oracle: fmt::Debug {
     /// The rule's number and name, such as `S8 poll-gate`.
     fn name(&self) -> &'static str;
 
-    /// Sees one event.
-    ///
-    /// # Errors
-    /// The rule is broken here.
-    fn on(&mut self, event: &Event) -> Result<(), Violation>;
+    /// Whether it judges workers under the seed's rules too.
+    fn judges_seed(&self) -> bool {
+        false
+    }
 
-    /// The run is over, at this time.
+    /// Whether it needs to see what the server did. A record of a production run does not show that.
+    fn needs_server(&self) -> bool {
+        false
+    }
+
+    /// Sees a step.
     ///
     /// # Errors
-    /// The rule is broken by what has not happened.
-    fn finish(&mut self, at: Instant) -> Result<(), Violation> {
+    /// The rule is broken.
+    fn step(&mut self, step: &Step<'_>) -> Ruling {
+        let _ = step;
+        Ok(())
+    }
+
+    /// Sees what the server did.
+    ///
+    /// # Errors
+    /// The rule is broken.
+    fn server(&mut self, at: Instant, effect: &Effect, pages: &[Page]) -> Ruling {
+        let _ = (at, effect, pages);
+        Ok(())
+    }
+
+    /// A process begins or is gone; its page still shows what it held.
+    fn life(&mut self, worker: u32, page: &Page) {
+        let _ = (worker, page);
+    }
+
+    /// There is no fault from here on.
+    fn healed(&mut self, at: Instant) {
         let _ = at;
+    }
+
+    /// The run is over.
+    ///
+    /// # Errors
+    /// The rule is broken by what has not happened; the worker is named where it is one's.
+    fn finish(&mut self, at: Instant, pages: &[Page]) -> Result<(), (Option<u32>, String)> {
+        let _ = (at, pages);
         Ok(())
     }
 }
@@ -69,4 +153,200 @@ impl fmt::Display for Violation {
         }
         write!(f, ": {}", self.what)
     }
+}
+
+/// All oracles, with the book that they share. A watcher: it stops the run at the first broken rule.
+#[derive(Debug)]
+pub struct Jury {
+    setting: Setting,
+    pages: Vec<Page>,
+    healed_at: Option<Instant>,
+    oracles: Vec<Box<dyn Oracle>>,
+    violation: Option<Violation>,
+}
+
+impl Jury {
+    /// Swears in the oracles that can judge in this setting.
+    #[must_use]
+    pub fn new(setting: Setting) -> Self {
+        let mut oracles = all(&setting);
+        oracles.retain(|oracle| setting.sees_server || !oracle.needs_server());
+        Self::of(setting, oracles)
+    }
+
+    /// The judge of hostile inputs alone (S19).
+    #[must_use]
+    pub fn hostile(setting: Setting) -> Self {
+        let oracles: Vec<Box<dyn Oracle>> =
+            vec![Box::new(s19_hostile_server::HostileServer::always(&setting))];
+        Self::of(setting, oracles)
+    }
+
+    fn of(setting: Setting, oracles: Vec<Box<dyn Oracle>>) -> Self {
+        let pages = setting.policies.iter().zip(&setting.capacities);
+        let pages = pages.map(|(policy, capacity)| Page::new(*policy, *capacity)).collect();
+        Self { setting, pages, healed_at: None, oracles, violation: None }
+    }
+
+    /// The names of the rules that are judged.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.oracles.iter().map(|oracle| oracle.name())
+    }
+
+    /// The names of the rules that cannot be judged without seeing the server.
+    #[must_use]
+    pub fn skipped(&self) -> Vec<&'static str> {
+        let judged: Vec<_> = self.names().collect();
+        all(&self.setting).iter().map(|oracle| oracle.name()).filter(|name| !judged.contains(name)).collect()
+    }
+
+    /// What the record says of each worker so far.
+    #[must_use]
+    pub fn pages(&self) -> &[Page] {
+        &self.pages
+    }
+
+    /// Sees one event.
+    ///
+    /// # Errors
+    /// A rule is broken here, now or before.
+    pub fn see(&mut self, event: &Event) -> Result<(), Violation> {
+        if let Some(violation) = &self.violation {
+            return Err(violation.clone());
+        }
+        let ruling = match event {
+            Event::Step { at, worker, local, input, action } => {
+                self.step(*at, *worker, *local, input, action)
+            }
+            Event::Server { at, effect } => self.server(*at, effect),
+            Event::Started { worker, .. } | Event::Crashed { worker, .. } => {
+                self.life(*worker, matches!(event, Event::Started { .. }));
+                Ok(())
+            }
+            Event::Healed { at } => {
+                self.healed_at = Some(*at);
+                for oracle in &mut self.oracles {
+                    oracle.healed(*at);
+                }
+                Ok(())
+            }
+            Event::Fault { .. } | Event::Stored { .. } => Ok(()),
+        };
+        if let Err(violation) = &ruling {
+            self.violation = Some(violation.clone());
+        }
+        ruling
+    }
+
+    /// The run is over.
+    ///
+    /// # Errors
+    /// A rule was broken, or is by what has not happened.
+    pub fn finish(&mut self, at: Instant) -> Result<(), Violation> {
+        if let Some(violation) = &self.violation {
+            return Err(violation.clone());
+        }
+        for oracle in &mut self.oracles {
+            oracle.finish(at, &self.pages).map_err(|(worker, what)| Violation {
+                oracle: oracle.name(),
+                at,
+                worker,
+                what,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn step(
+        &mut self,
+        at: Instant,
+        worker: u32,
+        local: Instant,
+        input: &Input,
+        action: &Action,
+    ) -> Result<(), Violation> {
+        let Some(page) = self.pages.get_mut(worker as usize) else { return Ok(()) };
+        let (before, mode_before, seed) = (page.latest, page.mode, page.is_seed());
+        page.hear(at, local, input);
+        let healed_at = self.healed_at;
+        let step = Step { at, worker, local, before, mode_before, input, action, page, healed_at };
+        for oracle in &mut self.oracles {
+            if seed && !oracle.judges_seed() {
+                continue;
+            }
+            oracle.step(&step).map_err(|what| Violation {
+                oracle: oracle.name(),
+                at,
+                worker: Some(worker),
+                what,
+            })?;
+        }
+        page.note(at, input, action);
+        Ok(())
+    }
+
+    fn server(&mut self, at: Instant, effect: &Effect) -> Result<(), Violation> {
+        for oracle in self.oracles.iter_mut().filter(|oracle| oracle.needs_server()) {
+            oracle.server(at, effect, &self.pages).map_err(|what| Violation {
+                oracle: oracle.name(),
+                at,
+                worker: None,
+                what,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn life(&mut self, worker: u32, begins: bool) {
+        let Some(page) = self.pages.get_mut(worker as usize) else { return };
+        for oracle in &mut self.oracles {
+            oracle.life(worker, page);
+        }
+        *page = Page::new(page.policy, page.capacity);
+        page.alive = begins;
+    }
+}
+
+impl Watcher for Jury {
+    fn on(&mut self, event: &Event) -> bool {
+        self.see(event).is_ok()
+    }
+}
+
+/// Every oracle, safety first.
+fn all(setting: &Setting) -> Vec<Box<dyn Oracle>> {
+    vec![
+        Box::new(s01_conservation::Conservation),
+        Box::new(s02_no_result_lost::NoResultLost),
+        Box::new(s03_one_effect::OneEffect::default()),
+        Box::new(s04_no_dangerous_repeat::NoDangerousRepeat),
+        Box::new(s05_no_double_run::NoDoubleRun::default()),
+        Box::new(s06_leases_kept::LeasesKept),
+        Box::new(s07_no_pointless_heartbeat::NoPointlessHeartbeat),
+        Box::new(s08_poll_gate::PollGate),
+        Box::new(s09_auth_backoff::AuthBackoff),
+        Box::new(s10_lanes::Lanes),
+        Box::new(s11_capacity::Capacity),
+        Box::new(s12_pause::Pause),
+        Box::new(s13_drain::Drain),
+        Box::new(s14_no_spin::NoSpin::new(setting)),
+        Box::new(s15_time::Time::new(setting)),
+        Box::new(s16_retry_class::RetryClass),
+        Box::new(s17_stale_inputs::StaleInputs),
+        Box::new(s19_hostile_server::HostileServer::once_hostile(setting)),
+        Box::new(s20_gentle_outage::GentleOutage::new(setting)),
+        Box::new(l1_every_task_ends::EveryTaskEnds::new(setting)),
+        Box::new(l2_every_result_accepted::EveryResultAccepted::new(setting)),
+        Box::new(l3_a_poll_is_sent::APollIsSent),
+        Box::new(l4_a_drain_ends::ADrainEnds::new(setting)),
+        Box::new(l5_a_token_is_had::ATokenIsHad::new(setting)),
+        Box::new(l6_no_starvation::NoStarvation),
+        Box::new(l7_a_pause_ends::APauseEnds::new(setting)),
+        Box::new(l8_idle_is_quiet::IdleIsQuiet::new(setting)),
+    ]
+}
+
+/// A time for people: seconds with six places.
+fn secs(at: Instant) -> String {
+    format!("{}.{:06} s", at.as_micros() / 1_000_000, at.as_micros() % 1_000_000)
 }

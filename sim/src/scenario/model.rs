@@ -204,6 +204,23 @@ pub enum Arrival {
     },
 }
 
+impl Arrival {
+    /// How many tasks come at the most (with Poisson's arrivals: twice the mean, and sixteen).
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        let times = |every: Span, from: Span, until: Span| {
+            let length = until.get().saturating_sub(from.get()).as_micros();
+            u64::try_from(length / every.get().as_micros().max(1)).unwrap_or(u64::MAX)
+        };
+        match self {
+            Self::Burst { count, .. } => u64::from(*count),
+            Self::Trace { at } => u64::try_from(at.len()).unwrap_or(u64::MAX),
+            Self::Steady { every, from, until } => times(*every, *from, *until) + 1,
+            Self::Poisson { every, from, until } => 2 * times(*every, *from, *until) + 16,
+        }
+    }
+}
+
 /// A random length of time.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]

@@ -8,6 +8,7 @@ use downbeat_core::machine::{CallError, CallId, Fault, Instant, TaskKey};
 use super::call::{Ask, Said};
 use super::unit::Verdict;
 use crate::event::{Effect, Report};
+use crate::oracle::YIELDS_MAX;
 use crate::random::Random;
 use crate::scenario::Scenario;
 pub(crate) use crate::server::Ticket;
@@ -21,6 +22,8 @@ pub(crate) struct Backend<'a> {
     /// The queue that each group of workers polls.
     queues: Vec<u32>,
     parked: BTreeMap<Ticket, Ask>,
+    /// How often each task has yielded.
+    yields: BTreeMap<TaskKey, u32>,
 }
 
 impl<'a> Backend<'a> {
@@ -50,7 +53,13 @@ impl<'a> Backend<'a> {
             update_v2: rules.update_v2,
             token_life: rules.auth.then(|| rules.token_life.get()),
         };
-        Self { scenario, server: Server::new(setup, definitions), queues, parked: BTreeMap::new() }
+        Self {
+            scenario,
+            server: Server::new(setup, definitions),
+            queues,
+            parked: BTreeMap::new(),
+            yields: BTreeMap::new(),
+        }
     }
 
     /// A request arrives; `None`: the poll is parked.
@@ -141,8 +150,9 @@ impl<'a> Backend<'a> {
         Some(format!("{open} tasks have not ended; {first}"))
     }
 
-    /// How long the user's code takes for a task, and how it ends.
-    pub(crate) fn code(&self, key: TaskKey, random: &mut Random) -> (Duration, Verdict) {
+    /// How long the user's code takes for a task, and how it ends. It yields a few times at the most, so that every
+    /// task can end.
+    pub(crate) fn code(&mut self, key: TaskKey, random: &mut Random) -> (Duration, Verdict) {
         let stream = self.server.definition_of(key).and_then(|stream| self.scenario.tasks.get(stream));
         let Some(tasks) = stream else { return (Duration::ZERO, Verdict::GIVE_BACK) };
         let weights = &tasks.outcomes;
@@ -152,7 +162,14 @@ impl<'a> Backend<'a> {
             (Report::Terminal, weights.terminal),
             (Report::Yield, weights.yielded),
         ]);
-        let report = report.unwrap_or(Report::Completed);
+        let mut report = report.unwrap_or(Report::Completed);
+        if report == Report::Yield {
+            let yields = self.yields.entry(key).or_default();
+            *yields += 1;
+            if *yields > YIELDS_MAX {
+                report = Report::Completed;
+            }
+        }
         (random.spread(&tasks.duration), Verdict { report, callback_after: tasks.callback_after.get() })
     }
 }

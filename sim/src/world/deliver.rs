@@ -212,11 +212,11 @@ impl<M: Mutant> World<'_, M> {
             Some(Ask::Poll { .. } | Ask::Report { .. } | Ask::Extend { .. } | Ask::Token) => {
                 self.read(worker, call, slot, said);
             }
-            // The worker gave this call up. A driver would drop what comes now; this one tells the machine, which
-            // must not care (S17).
+            // The worker gave this call up. A driver would drop what comes now; this one tells the machine of the
+            // end, which must not care (S17), and of no tasks: their leases lapse (docs/driver-contract.md).
             None => {
                 self.forget_ghost(worker, life, call);
-                self.read(worker, call, slot, said);
+                self.step_and_drain(worker, Input::Replied { call, reply: said.reply() });
             }
         }
     }

@@ -1,0 +1,311 @@
+//! The gates before calls, computed anew from the record: each as the range of times that jitter allows.
+
+use std::time::Duration;
+
+use downbeat_core::machine::{Answer, Backoff, CallId, Fault, Instant, Policy, Reply, Why};
+
+/// A time that jitter decides, between two bounds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Range {
+    /// The earliest.
+    pub lo: Instant,
+    /// The latest.
+    pub hi: Instant,
+}
+
+impl Range {
+    /// The start of time: open.
+    pub const OPEN: Self = Self { lo: Instant::ZERO, hi: Instant::ZERO };
+
+    /// One moment.
+    #[must_use]
+    pub const fn at(at: Instant) -> Self {
+        Self { lo: at, hi: at }
+    }
+
+    /// After a delay that is shortened by up to `jitter` percent.
+    #[must_use]
+    pub fn shortened(from: Instant, delay: Duration, jitter: u8) -> Self {
+        let least = delay.saturating_sub(part(delay, jitter).saturating_add(Duration::from_micros(1)));
+        Self { lo: from.after(least), hi: from.after(delay) }
+    }
+
+    /// After what a server asked for, lengthened by up to ten percent.
+    #[must_use]
+    pub fn asked(from: Instant, asked: Duration) -> Self {
+        Self { lo: from.after(asked), hi: from.after(asked.saturating_add(part(asked, 10))) }
+    }
+
+    /// The later of both.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self { lo: self.lo.max(other.lo), hi: self.hi.max(other.hi) }
+    }
+}
+
+fn part(delay: Duration, percent: u8) -> Duration {
+    delay.saturating_mul(u32::from(percent)) / 100
+}
+
+fn backoff(from: Instant, backoff: &Backoff, failures: u32) -> Range {
+    Range::shortened(from, backoff.ceiling(failures), backoff.jitter)
+}
+
+/// What an answer asked for, within the policy's bound.
+pub(super) fn retry_after(now: Instant, reply: &Reply, policy: &Policy) -> Option<Range> {
+    let asked = reply.err()?.retry_after?;
+    Some(Range::asked(now, asked.min(policy.retry_after_max)))
+}
+
+/// How a poll asks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PollKind {
+    /// For all free places, at once.
+    Short,
+    /// For one task; the server waits.
+    Long,
+    /// For the rest, after a long poll that brought a task.
+    FollowUp,
+}
+
+/// The gate before polls (S8).
+#[derive(Clone, Copy, Debug)]
+pub struct PollGate {
+    /// When it opens.
+    pub opens: Range,
+    /// What decides that.
+    pub why: Why,
+    /// Empty polls in a row.
+    pub empties: u32,
+    failures: u32,
+    follow_up: bool,
+}
+
+impl PollGate {
+    pub(super) const OPEN: Self =
+        Self { opens: Range::OPEN, why: Why::Empty, empties: 0, failures: 0, follow_up: false };
+
+    /// How a poll sent now asks.
+    #[must_use]
+    pub fn kind(&self, policy: &Policy) -> PollKind {
+        if self.follow_up {
+            PollKind::FollowUp
+        } else if self.is_quiet(policy) {
+            PollKind::Long
+        } else {
+            PollKind::Short
+        }
+    }
+
+    pub(super) fn is_quiet(&self, policy: &Policy) -> bool {
+        !policy.long_poll.is_zero() && empty_delay(self.empties) >= policy.poll_interval
+    }
+
+    /// A poll, or the poll inside a report, brought tasks.
+    pub(super) fn brought(&mut self, now: Instant, kind: PollKind, got: u16, asked: u16, policy: &Policy) {
+        self.failures = 0;
+        self.open(now);
+        match kind {
+            PollKind::Long => self.follow_up = true,
+            PollKind::FollowUp => self.follow_up = got >= asked,
+            PollKind::Short if self.is_quiet(policy) => self.follow_up = true,
+            PollKind::Short => self.empties = 0,
+        }
+    }
+
+    pub(super) fn empty(&mut self, sent: Instant, now: Instant, kind: PollKind, policy: &Policy) {
+        self.failures = 0;
+        if kind == PollKind::FollowUp {
+            self.follow_up = false;
+            return self.open(now);
+        }
+        self.empties = self.empties.saturating_add(1);
+        let delay = empty_delay(self.empties).min(policy.poll_interval);
+        self.opens = Range::shortened(sent, delay, policy.empty_jitter);
+        self.why = Why::Empty;
+    }
+
+    pub(super) fn failed(&mut self, now: Instant, reply: &Reply, policy: &Policy) {
+        if matches!(reply, Err(error) if error.fault == Fault::Unauthorized) {
+            return self.open(now);
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.opens = backoff(now, &policy.failing, self.failures);
+        self.why = Why::Failing;
+        if let Some(asked) = retry_after(now, reply, policy) {
+            self.opens = self.opens.max(asked);
+        }
+    }
+
+    fn open(&mut self, now: Instant) {
+        self.opens = Range::at(now);
+        self.why = Why::Empty;
+    }
+}
+
+/// 2^n ms, without a bound.
+fn empty_delay(n: u32) -> Duration {
+    Duration::from_millis(1_u64.checked_shl(n).unwrap_or(u64::MAX / 1_000))
+}
+
+/// The gate before all calls while the server cannot be reached (S20).
+#[derive(Clone, Copy, Debug)]
+pub struct LinkGate {
+    /// Failures of transport in a row; 0: reachable.
+    pub failures: u32,
+    /// When the next call may be sent.
+    pub opens: Range,
+    /// The one call that tries.
+    pub probe: Option<CallId>,
+    /// When the latest failure was told.
+    pub since: Instant,
+}
+
+impl LinkGate {
+    pub(super) const OPEN: Self = Self { failures: 0, opens: Range::OPEN, probe: None, since: Instant::ZERO };
+
+    pub(super) fn sent(&mut self, call: CallId) {
+        if self.failures > 0 && self.probe.is_none() {
+            self.probe = Some(call);
+        }
+    }
+
+    pub(super) fn replied(&mut self, now: Instant, call: CallId, reply: &Reply, policy: &Policy) {
+        if !matches!(reply, Err(error) if matches!(error.fault, Fault::NotSent | Fault::Unknown)) {
+            *self = Self::OPEN;
+        } else if self.failures == 0 || self.probe == Some(call) {
+            self.failures = self.failures.saturating_add(1);
+            self.opens = backoff(now, &policy.failing, self.failures);
+            self.probe = None;
+            self.since = now;
+        }
+    }
+}
+
+/// The token, and the gate after refusals (S9).
+#[derive(Clone, Copy, Debug)]
+pub struct TokenGate {
+    /// Nobody wants one.
+    pub unwanted: bool,
+    /// There is one.
+    pub fresh: bool,
+    /// It was accepted once.
+    proven: bool,
+    /// Which one it is.
+    pub generation: u32,
+    /// When it is renewed.
+    pub renew_at: Instant,
+    /// A refresh is in flight.
+    pub refreshing: bool,
+    /// Failures in a row.
+    pub failures: u32,
+    /// When the next try may be made.
+    pub opens: Range,
+    /// The record leaves open whether some refusals counted as one failure or as two.
+    vague: bool,
+}
+
+impl TokenGate {
+    pub(super) const fn new(wanted: bool) -> Self {
+        Self {
+            unwanted: !wanted,
+            fresh: false,
+            proven: false,
+            generation: 0,
+            renew_at: Instant::FAR_FUTURE,
+            refreshing: false,
+            failures: 0,
+            opens: Range::OPEN,
+            vague: false,
+        }
+    }
+
+    /// A wait tells when the gate opens.
+    pub(super) fn told(&mut self, until: Instant) {
+        if self.unwanted && self.failures > 0 && self.opens.lo <= until && until <= self.opens.hi {
+            self.opens = Range::at(until);
+        }
+    }
+
+    /// Whether calls other than a refresh may be sent, as far as it goes.
+    #[must_use]
+    pub fn allows(&self, now: Instant) -> bool {
+        if self.unwanted { self.failures == 0 || self.opens.lo <= now } else { self.fresh }
+    }
+
+    /// Whether they surely may.
+    #[must_use]
+    pub fn surely_allows(&self, now: Instant) -> bool {
+        if self.unwanted { self.failures == 0 || self.opens.hi <= now } else { self.fresh }
+    }
+
+    pub(super) fn refreshed(&mut self, now: Instant, reply: &Reply, policy: &Policy) {
+        self.refreshing = false;
+        match reply {
+            Ok(Answer::Token { valid_for }) => {
+                let life = valid_for.unwrap_or(policy.token_life);
+                self.fresh = true;
+                self.proven = false;
+                self.generation += 1;
+                self.renew_at = now.after(four_fifths(life));
+                self.opens = Range::at(now);
+            }
+            Ok(Answer::NoAuth) => *self = Self { generation: self.generation, ..Self::new(false) },
+            Ok(Answer::Done) | Err(_) => {
+                self.fail(now, policy);
+                if let Some(asked) = retry_after(now, reply, policy) {
+                    self.opens = self.opens.max(asked);
+                }
+            }
+        }
+    }
+
+    pub(super) fn replied(&mut self, now: Instant, generation: u32, reply: &Reply, policy: &Policy) {
+        match reply {
+            Err(error) if error.fault == Fault::Unauthorized => self.refused(now, generation, policy),
+            Err(error)
+                if matches!(
+                    error.fault,
+                    Fault::NotSent | Fault::Unknown | Fault::Server | Fault::Throttled
+                ) => {}
+            _ if generation == self.generation => {
+                self.failures = 0;
+                self.vague = false;
+                self.proven = true;
+            }
+            _ => {}
+        }
+    }
+
+    fn refused(&mut self, now: Instant, generation: u32, policy: &Policy) {
+        if self.unwanted {
+            if self.failures == 0 || now >= self.opens.hi {
+                self.fail(now, policy);
+            } else if now >= self.opens.lo {
+                self.vague = true;
+                self.fail(now, policy);
+            }
+        } else if generation == self.generation && self.fresh {
+            self.fresh = false;
+            if self.proven {
+                self.opens = Range::at(now);
+            } else {
+                self.fail(now, policy);
+            }
+        }
+    }
+
+    fn fail(&mut self, now: Instant, policy: &Policy) {
+        self.failures = self.failures.saturating_add(1);
+        self.opens = if self.vague {
+            Range { lo: Instant::ZERO, hi: now.after(policy.auth.cap) }
+        } else {
+            backoff(now, &policy.auth, self.failures)
+        };
+    }
+}
+
+/// 80 % of a length.
+pub(super) fn four_fifths(length: Duration) -> Duration {
+    length.saturating_sub(length / 5)
+}

@@ -1,0 +1,43 @@
+//! S17: stale inputs change nothing.
+
+use downbeat_core::machine::{Action, Input};
+
+use super::{Oracle, Ruling, Step};
+
+/// Answers to unknown calls, and ends of tasks with an old generation, change nothing.
+#[derive(Debug)]
+pub(super) struct StaleInputs;
+
+impl Oracle for StaleInputs {
+    fn name(&self) -> &'static str {
+        "S17 stale-inputs"
+    }
+
+    fn step(&mut self, step: &Step<'_>) -> Ruling {
+        let page = step.page;
+        match *step.action {
+            Action::Update { slot, .. } | Action::Spill { slot, .. } => match page.held(slot) {
+                Some(held) if held.outcome.is_none() => Err(format!(
+                    "reports task {:032x}, whose code has not ended: the end of an earlier task was believed",
+                    held.key.to_u128()
+                )),
+                _ => Ok(()),
+            },
+            Action::Run { .. } => match *step.input {
+                Input::Leased { call, .. } if !page.calls.iter().any(|open| open.id == call) => {
+                    Err("runs a task of a call that is not open".to_owned())
+                }
+                _ => Ok(()),
+            },
+            Action::Refuse { .. }
+            | Action::Ignore { .. }
+            | Action::Recall { .. }
+            | Action::Refresh { .. }
+            | Action::Extend { .. }
+            | Action::Poll { .. }
+            | Action::Discard { .. }
+            | Action::Wait { .. }
+            | Action::Stopped => Ok(()),
+        }
+    }
+}
