@@ -9,17 +9,27 @@
 //! | [`server`] | Conductor as a state machine under virtual time |
 //! | [`serve`] | the same server over HTTP on loopback: a development server, with faults to order |
 //! | [`world`] | workers, server and network in one queue of events |
+//! | [`trial`], [`swarm`], [`probe`] | one run judged, many of them, and what they must have met |
+//! | [`mutants`], [`canary`] | checks that the checks work |
+//! | [`shrink`], [`report`] | a failing run made small, and told |
 //! | [`cli`] | the command line |
 
+pub mod canary;
 pub mod cli;
 pub mod conform;
 pub mod event;
+pub mod mutants;
 pub mod oracle;
+pub mod probe;
 pub mod random;
 pub mod record;
 pub mod replay;
+pub mod report;
 pub mod scenario;
 pub mod serve;
 pub mod server;
+pub mod shrink;
+pub mod swarm;
+pub mod trial;
 pub mod view;
 pub mod world;

@@ -1,10 +1,16 @@
 //! The command line of `downbeat-sim`: one file per subcommand.
 
+mod check;
 mod conform;
+mod mutants;
+mod origin;
 mod replay;
+mod run;
 mod scenario;
 mod serve;
+mod shrink;
 mod source;
+mod swarm;
 mod view;
 
 use std::io::{self, Write};
@@ -18,6 +24,10 @@ const PASS: u8 = 0;
 const FAIL: u8 = 1;
 /// The command line, or a file named on it, cannot be used.
 const USAGE: u8 = 2;
+/// Two runs of one scenario differ.
+const NONDETERMINISM: u8 = 12;
+/// A situation that a swarm should meet was never met.
+const PROBE: u8 = 13;
 
 /// Model server and simulator of Downbeat, the worker runtime for Conductor.
 #[derive(Parser)]
@@ -30,14 +40,29 @@ struct Args {
 const EXAMPLES: &str = "\
 Examples:
   downbeat-sim serve --listen 127.0.0.1:8080
+  downbeat-sim run --seed 4711 --html run.html
+  downbeat-sim swarm --for 60s
+  downbeat-sim shrink --seed 4711 --out small.json
+  downbeat-sim mutants
   downbeat-sim conform tests/vectors/seed-traces.json
   downbeat-sim scenario check my-fleet.toml
   downbeat-sim scenario generate --seed 7 --profile stormy > storm.toml
 
-Exit codes: 0 passed, 1 a check failed, 2 usage or a file that cannot be used.";
+Exit codes: 0 passed, 1 a check failed, 2 usage or a file that cannot be used, 10 a rule of safety is broken,
+11 a rule of liveness, 12 not deterministic, 13 a probe was never hit.";
 
 #[derive(Subcommand)]
 enum Command {
+    /// Run one scenario under all oracles.
+    Run(run::Args),
+    /// Run many seeds, until one breaks a rule.
+    Swarm(swarm::Args),
+    /// Make a failing scenario small: the same rule broken, by fewer faults, tasks and workers.
+    Shrink(shrink::Args),
+    /// Run one scenario twice and compare.
+    Check(check::Args),
+    /// Let the oracles catch every known mistake.
+    Mutants(mutants::Args),
     /// Run traces of the original Ruby class through the machine; prints `N passed, N failed`.
     Conform(conform::Args),
     /// Tell the core a record's inputs again: does it give the same answers, and is a rule broken?
@@ -57,6 +82,11 @@ pub fn main() -> ExitCode {
     let mut out = io::stdout().lock();
     let mut err = io::stderr().lock();
     let code = match args.command {
+        Command::Run(args) => run::run(&args, &mut out, &mut err),
+        Command::Swarm(args) => swarm::run(&args, &mut out, &mut err),
+        Command::Shrink(args) => shrink::run(&args, &mut out, &mut err),
+        Command::Check(args) => check::run(&args, &mut out, &mut err),
+        Command::Mutants(args) => mutants::run(&args, &mut out, &mut err),
         Command::Conform(args) => conform::run(&args, &mut out, &mut err),
         Command::Replay(args) => replay::run(&args, &mut out, &mut err),
         Command::View(args) => view::run(&args, &mut out, &mut err),

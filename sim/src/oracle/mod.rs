@@ -42,6 +42,7 @@ use self::book::{Mode, Page};
 pub(crate) use self::setting::YIELDS_MAX;
 pub use self::setting::{Bounds, Setting};
 use crate::event::{Effect, Event};
+use crate::probe::Probes;
 use crate::world::Watcher;
 
 /// One step of a machine, with what the record says of its worker: the input is taken into account, the action is not.
@@ -163,6 +164,7 @@ pub struct Jury {
     healed_at: Option<Instant>,
     oracles: Vec<Box<dyn Oracle>>,
     violation: Option<Violation>,
+    probes: Option<Probes>,
 }
 
 impl Jury {
@@ -185,7 +187,17 @@ impl Jury {
     fn of(setting: Setting, oracles: Vec<Box<dyn Oracle>>) -> Self {
         let pages = setting.policies.iter().zip(&setting.capacities);
         let pages = pages.map(|(policy, capacity)| Page::new(*policy, *capacity)).collect();
-        Self { setting, pages, healed_at: None, oracles, violation: None }
+        Self { setting, pages, healed_at: None, oracles, violation: None, probes: None }
+    }
+
+    /// Counts the situations that the run meets, from here on.
+    pub fn probe(&mut self) {
+        self.probes = Some(Probes::default());
+    }
+
+    /// The situations met.
+    pub fn take_probes(&mut self) -> Probes {
+        self.probes.take().unwrap_or_default()
     }
 
     /// The names of the rules that are judged.
@@ -281,11 +293,17 @@ impl Jury {
                 what,
             })?;
         }
+        if let Some(probes) = &mut self.probes {
+            probes.step(&step);
+        }
         page.note(at, input, action);
         Ok(())
     }
 
     fn server(&mut self, at: Instant, effect: &Effect) -> Result<(), Violation> {
+        if let Some(probes) = &mut self.probes {
+            probes.server(effect);
+        }
         for oracle in self.oracles.iter_mut().filter(|oracle| oracle.needs_server()) {
             oracle.server(at, effect, &self.pages).map_err(|what| Violation {
                 oracle: oracle.name(),

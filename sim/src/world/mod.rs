@@ -37,6 +37,8 @@ pub struct Outcome {
     pub pending: Option<String>,
     /// Steps of machines.
     pub steps: u64,
+    /// Events of the world: steps are caused by them, and so are the server's deeds.
+    pub events: u64,
     /// A watcher stopped it.
     pub stopped: bool,
     /// It was ended because more happened than can in a sound run; `pending` says what it was about.
@@ -142,7 +144,8 @@ impl<'a, M: Mutant> World<'a, M> {
     /// Runs to the end.
     pub fn run(mut self) -> Outcome {
         let end = self.end_at();
-        let mut events = self.events_max(end);
+        let most = self.events_max(end);
+        let mut events = 0;
         while let Some((at, coming)) = self.queue.take() {
             if at > end {
                 self.now = end;
@@ -150,17 +153,18 @@ impl<'a, M: Mutant> World<'a, M> {
             }
             self.now = at;
             self.happen(coming);
-            events = events.saturating_sub(1);
-            if self.stop || self.nondeterminism.is_some() || events == 0 || self.is_over() {
+            events += 1;
+            if self.stop || self.nondeterminism.is_some() || events >= most || self.is_over() {
                 break;
             }
         }
         Outcome {
             at: self.now,
-            pending: self.pending(events == 0),
+            pending: self.pending(events >= most),
             steps: self.steps,
+            events,
             stopped: self.stop,
-            endless: events == 0,
+            endless: events >= most,
             nondeterminism: self.nondeterminism,
         }
     }

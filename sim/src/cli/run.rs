@@ -1,0 +1,97 @@
+//! `run`: one scenario under all oracles.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use downbeat_core::machine::mutant::Sound;
+
+use super::origin::Origin;
+use super::{FAIL, PASS, USAGE};
+use crate::record::{Record, Recorder};
+use crate::report;
+use crate::trial;
+use crate::view::{self, View};
+use crate::world::Watcher;
+
+/// Arguments of `run`.
+#[derive(clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    origin: Origin,
+    /// Write the record of the run (JSON Lines).
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Write a page that opens offline.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write a trace for ui.perfetto.dev.
+    #[arg(long, value_name = "FILE")]
+    perfetto: Option<PathBuf>,
+    /// Write counters.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Judge nothing and compare no clones: to measure the simulator itself.
+    #[arg(long, conflicts_with_all = ["record", "html", "perfetto", "csv"])]
+    unjudged: bool,
+}
+
+pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+    let scenario = match args.origin.scenario() {
+        Ok(scenario) => scenario,
+        Err(message) => {
+            writeln!(err, "{message}")?;
+            return Ok(USAGE);
+        }
+    };
+    if args.unjudged {
+        let outcome = trial::run_unjudged::<Sound>(&scenario, &mut []);
+        writeln!(out, "{}", report::summary(&scenario, &outcome))?;
+        writeln!(out, "peak memory {}", report::peak_memory())?;
+        return Ok(PASS);
+    }
+    let views = [(&args.html, View::Html), (&args.perfetto, View::Perfetto), (&args.csv, View::Csv)];
+    let wanted = args.record.is_some() || views.iter().any(|(path, _)| path.is_some());
+    let mut recorder = wanted.then(|| Recorder::new(Vec::new(), &scenario));
+    let mut watchers: Vec<&mut dyn Watcher> = Vec::new();
+    if let Some(recorder) = &mut recorder {
+        watchers.push(recorder);
+    }
+    let trial = trial::run::<Sound>(&scenario, &mut watchers);
+    if let Some(mut recorder) = recorder {
+        if let Some(violation) = &trial.violation {
+            recorder.violation(violation);
+        }
+        let bytes = recorder.finish()?;
+        if let Err(message) = keep(&bytes, args.record.as_deref(), &views) {
+            writeln!(err, "downbeat-sim: {message}")?;
+            return Ok(FAIL);
+        }
+    }
+    writeln!(out, "{}", report::summary(&scenario, &trial.outcome))?;
+    if trial.exit_code() == 0 {
+        writeln!(out, "no rule is broken")?;
+    } else {
+        let timeline = args.html.as_ref().map(|path| path.display().to_string());
+        report::failure(err, &args.origin.name(), &args.origin.again(), &trial, timeline.as_deref())?;
+    }
+    Ok(trial.exit_code())
+}
+
+/// Writes the record and its views.
+fn keep(bytes: &[u8], record: Option<&Path>, views: &[(&Option<PathBuf>, View)]) -> Result<(), String> {
+    let cannot =
+        |path: &Path, error: &dyn std::fmt::Display| format!("{} cannot be written: {error}", path.display());
+    if let Some(path) = record {
+        std::fs::write(path, bytes).map_err(|error| cannot(path, &error))?;
+    }
+    for (path, view) in views {
+        let Some(path) = path else { continue };
+        let record = Record::from_lines("the run".to_owned(), bytes).map_err(|error| error.to_string())?;
+        let file = File::create(path).map_err(|error| cannot(path, &error))?;
+        let mut file = BufWriter::new(file);
+        let written = view::write(&record, *view, &mut file).and_then(|()| file.flush());
+        written.map_err(|error| cannot(path, &error))?;
+    }
+    Ok(())
+}
