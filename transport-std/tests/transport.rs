@@ -5,6 +5,7 @@
 //! | nobody listens | not sent | connect |
 //! | the name has no address | not sent | resolve |
 //! | the TLS handshake fails | not sent | TLS |
+//! | the connection is closed while the request is written | not sent | closed |
 //! | the connection is closed before an answer | sent | closed |
 //! | the connection is closed within an answer | sent | closed |
 //! | no answer in time | sent | timeout |

@@ -51,7 +51,7 @@ struct Engine {
     coming: usize,
     threads: usize,
     most_threads: usize,
-    /// Jobs in hand, the user's code excepted.
+    /// Jobs in hand that a runner must not end without.
     in_hand: usize,
 }
 
@@ -136,8 +136,8 @@ impl Crew {
         look(&lock(&self.engine).hub)
     }
 
-    /// Waits until the hub has stopped and what it asked for last has been done. User code that never ends is not
-    /// waited for.
+    /// Waits until the hub has stopped and every result is where it is to be. Neither a call that hangs nor user code
+    /// that never ends is waited for.
     pub(crate) fn wait_ended(&self) {
         let mut engine = lock(&self.engine);
         while !(engine.stopped && engine.jobs.is_empty() && engine.in_hand == 0) {
@@ -256,7 +256,7 @@ impl Shared {
         let me = thread::current().id();
         let mut engine = lock(&self.crew.engine);
         match done {
-            Some(job) => engine.in_hand = engine.in_hand.saturating_sub(usize::from(!is_users_code(&job))),
+            Some(job) => engine.in_hand = engine.in_hand.saturating_sub(usize::from(must_be_done(&job))),
             None => engine.coming = engine.coming.saturating_sub(1),
         }
         loop {
@@ -264,7 +264,7 @@ impl Shared {
                 engine.tell(self.clock.now(), HubInput::Tick);
             }
             if let Some(job) = engine.jobs.pop_front() {
-                engine.in_hand += usize::from(!is_users_code(&job));
+                engine.in_hand += usize::from(must_be_done(&job));
                 self.staff(&mut engine, 0);
                 return Some(job);
             }
@@ -348,8 +348,10 @@ impl Shared {
     }
 }
 
-const fn is_users_code(job: &HubAction) -> bool {
-    matches!(job, HubAction::Worker { action: Action::Run { .. }, .. })
+/// What is still done when the hub has stopped: it keeps results. A call that is under way then (the runner was
+/// aborted) can bring nothing any more, and the user's code may never end.
+const fn must_be_done(job: &HubAction) -> bool {
+    matches!(job, HubAction::Worker { action: Action::Spill { .. } | Action::Discard { .. }, .. })
 }
 
 /// The name of an action, for the log.
