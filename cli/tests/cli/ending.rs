@@ -15,8 +15,9 @@ fn schedule(server: &Server, count: usize) -> Vec<String> {
 fn sigterm_during_a_hundred_running_tasks_lets_them_finish() {
     let server = server(&["job"]);
     let (place, url) = (Place::new(), server.url());
-    // Each task waits for a file, so that all of them run when the signal comes.
-    let script = r#"while [ ! -e go ]; do sleep 0.05; done; echo "{\"done\":true}""#;
+    // Each task waits at the gate, so that all of them run when the signal comes.
+    let gate = place.gate();
+    let script = r#"cat gate; echo "{\"done\":true}""#;
     let ids = schedule(&server, TASKS);
     let args = ["run", "--server", &url, "--task", "job", "--slots", "100", "--", "sh", "-c", script];
     let mut downbeat = place.start(&args, &[]);
@@ -24,8 +25,7 @@ fn sigterm_during_a_hundred_running_tasks_lets_them_finish() {
     let late = schedule(&server, 5);
     downbeat.signal(Signal::TERM);
     downbeat.wait_for_line(&["drain"]);
-    place.write("go", "");
-    assert_eq!(downbeat.wait().code(), Some(0), "{}", downbeat.log());
+    assert_eq!(downbeat.wait_while(|| gate.open()).code(), Some(0), "{}", downbeat.log());
     for id in &ids {
         let workflow = server.workflow(id).unwrap();
         assert_eq!((workflow.status, only(&workflow).polls), (WorkflowStatus::Completed, 1), "{workflow:?}");

@@ -89,6 +89,13 @@ impl Place {
         path
     }
 
+    /// A pipe that commands wait at: `cat gate` ends when the gate is opened.
+    pub(crate) fn gate(&self) -> Gate {
+        let path = self.path("gate");
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        Gate { path }
+    }
+
     /// The names of what commands left.
     pub(crate) fn files(&self, prefix: &str) -> Vec<String> {
         let entries = std::fs::read_dir(self.dir.path()).unwrap();
@@ -110,6 +117,19 @@ impl Place {
         command.current_dir(self.dir.path()).process_group(0).stdin(Stdio::null());
         command.stdout(File::create(&out).unwrap()).stderr(File::create(&log).unwrap());
         Downbeat { child: command.spawn().unwrap(), log, out }
+    }
+}
+
+/// See [`Place::gate`].
+pub(crate) struct Gate {
+    path: PathBuf,
+}
+
+impl Gate {
+    /// Lets through who waits now; who comes later waits for the next time.
+    pub(crate) fn open(&self) {
+        // Readers get past their own opening when there is a writer, and to the end when there is none any more.
+        drop(File::options().read(true).write(true).open(&self.path).unwrap());
     }
 }
 
@@ -155,8 +175,16 @@ impl Downbeat {
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.wait_while(|| ())
+    }
+
+    /// Waits for the end, doing something now and then.
+    pub(crate) fn wait_while(&mut self, mut meanwhile: impl FnMut()) -> ExitStatus {
         let child = &mut self.child;
-        wait_for("the binary's end", || child.try_wait().unwrap())
+        wait_for("the binary's end", || {
+            meanwhile();
+            child.try_wait().unwrap()
+        })
     }
 
     /// Asks it to end, and wants that it does so well.
