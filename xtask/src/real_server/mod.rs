@@ -20,8 +20,8 @@ use crate::conductor::{self, Backend};
 use crate::process::{Context, Failure, cargo, release_binary, run, target};
 
 const WORKFLOWS: u32 = 1_000;
-/// How long all workflows of one back end may take. The longest single one takes some 8 s.
-const PATIENCE: Duration = Duration::from_secs(240);
+/// How long all workflows of one back end may take. The longest single one takes some 18 s.
+const PATIENCE: Duration = Duration::from_secs(420);
 
 /// The programs under test.
 struct Binaries {
