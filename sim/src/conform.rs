@@ -157,6 +157,20 @@ pub fn run(case: &Case) -> Vec<Call> {
     bench.calls
 }
 
+/// The intervals in order, with those that touch or overlap made one: a pause ends where no interval goes on.
+fn pauses(intervals: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut sorted: Vec<_> = intervals.iter().copied().filter(|(from, to)| from < to).collect();
+    sorted.sort_unstable();
+    let mut merged: Vec<(u64, u64)> = Vec::new();
+    for (from, to) in sorted {
+        match merged.last_mut() {
+            Some((_, end)) if from <= *end => *end = to.max(*end),
+            _ => merged.push((from, to)),
+        }
+    }
+    merged
+}
+
 /// The machine, its virtual time, and the script.
 struct Bench<'a> {
     case: &'a Case,
@@ -195,9 +209,9 @@ impl<'a> Bench<'a> {
             status: "",
             calls: Vec::new(),
         };
-        for (from, to) in &case.paused_ms {
-            bench.schedule(Instant::from_millis(*from), CONTROL, Input::Control(Control::Pause));
-            bench.schedule(Instant::from_millis(*to), CONTROL, Input::Control(Control::Resume));
+        for (from, to) in pauses(&case.paused_ms) {
+            bench.schedule(Instant::from_millis(from), CONTROL, Input::Control(Control::Pause));
+            bench.schedule(Instant::from_millis(to), CONTROL, Input::Control(Control::Resume));
         }
         Some(bench)
     }

@@ -29,6 +29,7 @@ fn nothing_is_left_open() {
         concat!("to", "do!("),
         concat!("unimpl", "emented!("),
         concat!("#[ig", "nore"),
+        concat!("To be ", "written"),
     ];
     let code = written().into_iter().filter(|source| source.path != "CHANGELOG.md");
     assert_none(find(code, &needles, |line, needle| line.contains(needle) && !line.contains("clippy")));
