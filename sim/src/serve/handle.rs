@@ -167,6 +167,7 @@ impl Visit<'_> {
         if wait > WAIT_MAX {
             return Err(Refused::new(400, "Long Poll Timeout value cannot be more than 5 seconds"));
         }
+        // R-POLL-5: nothing asked, nothing waited for.
         if count < 1 {
             return Ok(Answer::json("[]".to_owned()));
         }
@@ -188,7 +189,7 @@ impl Visit<'_> {
         Poll { kind: kind.to_owned(), domain: text("domain"), worker: text("workerid"), count, wait }
     }
 
-    /// Polls, and hands out the tasks as JSON, spoiled where a fault says so.
+    /// Polls, and hands out the tasks as JSON; more of them (R-POLL-8), or spoiled, where a fault says so.
     async fn poll(&self, mut ask: Poll) -> Result<Vec<String>, Refused> {
         let shared = self.shared;
         let (kind, domain) = (ask.kind.clone(), ask.domain.clone());

@@ -4,3 +4,6 @@ mod basics;
 mod client;
 mod connections;
 mod faults;
+mod payloads;
+mod polls;
+mod results;
