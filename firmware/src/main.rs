@@ -85,9 +85,8 @@ fn session() -> Option<&'static mut Worker2> {
     let send = cortex_m::singleton!(: [u8; SEND] = [0; SEND])?;
     let token = cortex_m::singleton!(: [u8; TOKEN] = [0; TOKEN])?;
     let buffers = Buffers { receive, send, token };
-    let made =
-        cortex_m::singleton!(: Option<Worker2> = Session::new(POLICY, board::seed(), CONFIG, buffers).ok())?;
-    made.as_mut()
+    let place = cortex_m::singleton!(: Option<Worker2> = None)?;
+    Session::place(place, POLICY, board::seed(), CONFIG, buffers).ok()
 }
 
 /// Says what a run has taken, as lines `name = number`.

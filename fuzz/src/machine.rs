@@ -83,8 +83,10 @@ fn settle(
 
 fn input(source: &mut Source<'_>, calls: &[CallId], slots: &[SlotId]) -> Input {
     let back = usize::from(source.below(6));
-    let call = calls.iter().rev().nth(back).copied().unwrap_or(CallId::from_bits(u64::from(source.byte())));
-    let slot = slots.iter().rev().nth(back).copied().unwrap_or(SlotId::new(u16::from(source.byte()), 0));
+    let call =
+        calls.iter().rev().nth(back).copied().unwrap_or_else(|| CallId::from_bits(u64::from(source.byte())));
+    let slot =
+        slots.iter().rev().nth(back).copied().unwrap_or_else(|| SlotId::new(u16::from(source.byte()), 0));
     match source.below(8) {
         0 => Input::Tick,
         1 => {

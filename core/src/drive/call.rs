@@ -2,9 +2,7 @@
 
 use core::time::Duration;
 
-use heapless::String;
-
-use super::config::{Config, DOES_NOT_FIT, TARGET_MAX};
+use super::config::{Config, DOES_NOT_FIT};
 use super::desk::Desk;
 use crate::http::{Exchange, HeadError, Inbox, write_head};
 use crate::machine::{Answer, CallError, CallId, Fault, Instant, Reply, SlotId};
@@ -63,21 +61,22 @@ impl Purpose {
     }
 }
 
-/// Writes a request into `memory`: bytes of its head, and of its body.
+/// Writes a request into `memory`: bytes of its head, and of its body. `scratch` takes the target of a poll.
 pub(super) fn write<const N: usize, const R: usize>(
     purpose: Purpose,
     config: &Config<'_>,
     token: &str,
     desk: &Desk<N, R>,
     memory: &mut [u8],
+    scratch: &mut [u8],
 ) -> Result<(usize, usize), HeadError> {
-    let poll: String<TARGET_MAX>;
     let (method, target) = match purpose {
         Purpose::Poll { count, wait } => {
-            let domain = Some(config.domain).filter(|domain| !domain.is_empty());
-            poll = target::poll(config.task_type, config.worker_id, count, wait, domain)
+            let mut out = SliceBuffer::new(scratch);
+            let domain = Some(config.domain);
+            target::write_poll(config.task_type, config.worker_id, count, wait, domain, &mut out)
                 .map_err(|_| HeadError::Unfit)?;
-            (Method::Get, poll.as_str())
+            (Method::Get, str::from_utf8(out.into_bytes()).unwrap_or_default())
         }
         Purpose::Update { take_next: true, .. } => (Method::Post, target::UPDATE_V2),
         Purpose::Update { .. } | Purpose::Extend { .. } | Purpose::Refuse => (Method::Post, target::UPDATE),

@@ -3,8 +3,6 @@
 use core::fmt;
 use core::time::Duration;
 
-use heapless::String;
-
 use crate::http::{Site, write_head};
 use crate::machine::PolicyError;
 use crate::ports::{Content, Method, Request};
@@ -79,12 +77,20 @@ impl Config<'_> {
     /// # Errors
     /// A name does not fit into a request's target or head.
     pub fn send_needed(&self, result: usize, token: usize) -> Result<usize, SetupError> {
-        let poll: String<TARGET_MAX> =
-            target::poll(self.task_type, self.worker_id, u16::MAX, Duration::from_secs(5), Some(self.domain))
-                .map_err(SetupError::Target)?;
-        let longest = if poll.len() > target::UPDATE_V2.len() { poll.as_str() } else { target::UPDATE_V2 };
-        let request =
-            Request { method: Method::Post, target: longest, content: Content::Json, body: &[], token: None };
+        let mut poll = Counter::default();
+        let (domain, longest_wait) = (Some(self.domain), Duration::from_secs(5));
+        target::write_poll(self.task_type, self.worker_id, u16::MAX, longest_wait, domain, &mut poll)
+            .map_err(SetupError::Target)?;
+        if poll.len > TARGET_MAX {
+            return Err(SetupError::Target(TargetError::TooLong));
+        }
+        let request = Request {
+            method: Method::Post,
+            target: target::UPDATE_V2,
+            content: Content::Json,
+            body: &[],
+            token: None,
+        };
         let mut head = Counter::default();
         write_head(&self.site, &request, usize::MAX, &mut head).map_err(|_| SetupError::Site)?;
         let mut asking = Counter::default();
@@ -104,7 +110,8 @@ impl Config<'_> {
         let _ = report.encode(&mut reporting);
         let body = asking.len.max(reporting.len.saturating_add(result));
         let authorised = if token > 0 { "X-Authorization: \r\n".len().saturating_add(token) } else { 0 };
-        Ok(head.len.saturating_add(authorised).saturating_add(body))
+        let target = poll.len.saturating_sub(target::UPDATE_V2.len());
+        Ok(head.len.saturating_add(target).saturating_add(authorised).saturating_add(body))
     }
 }
 

@@ -6,7 +6,7 @@ use heapless::Vec;
 
 use crate::machine::{Action, CallId, Input, Instant, Outcome, SlotId, TaskKey, TaskMeta, Worker};
 use crate::ports::{End, Executor, Progress};
-use crate::wire::{Element, Ids, InputError, Misfit, Output, Status, TaskResult, TaskView, bounded};
+use crate::wire::{Element, Ids, InputError, Misfit, Output, Status, TaskResult, TaskView, cut_into};
 
 /// The machine and, under the same indexes, what the server must be told of each task.
 pub(super) struct Desk<const N: usize, const R: usize> {
@@ -60,17 +60,18 @@ impl<const N: usize, const R: usize> Desk<N, R> {
     // ---------------------------------------------------------------- a task arrives
 
     /// Takes an element of the answer to `call`.
+    #[inline(never)]
     pub(super) fn arrived<E: Executor + ?Sized>(
         &mut self,
         now: Instant,
         call: CallId,
-        element: Element<'_>,
+        element: &Element<'_>,
         task_type: &str,
         executor: &mut E,
     ) {
         match element {
-            Element::Task(task) => self.task(now, call, &task, task_type, executor),
-            Element::Bad { ids, misfit } => self.bad(now, call, ids, misfit),
+            Element::Task(task) => self.task(now, call, task, task_type, executor),
+            Element::Bad { ids, misfit } => self.bad(now, call, ids, *misfit),
             Element::Unreportable { .. } => self.unreportable = self.unreportable.saturating_add(1),
         }
     }
@@ -83,13 +84,13 @@ impl<const N: usize, const R: usize> Desk<N, R> {
         task_type: &str,
         executor: &mut E,
     ) {
-        let Ok(polled) = Vec::from_slice(task.output) else {
+        if task.output.len() > R {
             // What cannot be kept cannot be echoed, and a give-back without it would lose it.
             let misfit = Misfit::TooLarge { needed: task.output.len(), room: R };
-            return self.bad(now, call, task.ids.clone(), misfit);
-        };
+            return self.bad(now, call, &task.ids, misfit);
+        }
         let action = self.worker.step(now, Input::Leased { call, task: task.meta() });
-        let Some((slot, place)) = self.lease(action, &task.ids, polled) else { return };
+        let Some((slot, place)) = self.lease(action, &task.ids, task.output) else { return };
         if task.external_input.is_some() {
             return place.fail(slot, true, format_args!("{}", InputError::External));
         }
@@ -104,32 +105,38 @@ impl<const N: usize, const R: usize> Desk<N, R> {
     }
 
     /// A task that cannot be run here: it is leased, and fails at once.
-    fn bad(&mut self, now: Instant, call: CallId, ids: Ids, misfit: Misfit) {
+    fn bad(&mut self, now: Instant, call: CallId, ids: &Ids, misfit: Misfit) {
         let meta = TaskMeta { key: ids.key(), response_timeout: None };
         let action = self.worker.step(now, Input::Leased { call, task: meta });
-        if let Some((slot, place)) = self.lease(action, &ids, Vec::new()) {
+        if let Some((slot, place)) = self.lease(action, ids, b"") {
             place.fail(slot, false, format_args!("{misfit}"));
         }
     }
 
     /// What the machine says of a task: it is run in this place, or given back, or nothing is done.
-    fn lease(&mut self, action: Action, ids: &Ids, polled: Vec<u8, R>) -> Option<(SlotId, &mut Place<R>)> {
+    fn lease(&mut self, action: Action, ids: &Ids, polled: &[u8]) -> Option<(SlotId, &mut Place<R>)> {
         if let Action::Refuse { call, key } = action {
-            self.refuse(call, key, ids.clone(), polled);
+            self.refuse(call, key, ids, polled);
             return None;
         }
         let Action::Run { slot, .. } = action else { return None };
         let place = self.slots.get_mut(usize::from(slot.index()))?;
-        place.ids = ids.clone();
-        place.bytes = polled;
+        place.ids.clone_from(ids);
+        place.bytes.clear();
+        // It fits: the caller has looked.
+        let _ = place.bytes.extend_from_slice(polled);
         Some((slot, place))
     }
 
-    fn refuse(&mut self, call: CallId, key: TaskKey, ids: Ids, polled: Vec<u8, R>) {
+    fn refuse(&mut self, call: CallId, key: TaskKey, ids: &Ids, polled: &[u8]) {
         // One give-back at a time; a second surplus task waits for its lease to end, as the contract has it.
-        if self.refused.as_ref().is_none_or(|refused| refused.call.is_none()) {
-            self.refused = Some(Refused { ids, key, polled, call: Some(call) });
+        if self.refused.as_ref().is_some_and(|refused| refused.call.is_some()) {
+            return;
         }
+        let fresh = Refused { ids: Ids::default(), key, polled: Vec::new(), call: Some(call) };
+        let refused = self.refused.insert(fresh);
+        refused.ids.clone_from(ids);
+        let _ = refused.polled.extend_from_slice(polled);
     }
 
     // ---------------------------------------------------------------- the user's code
@@ -140,6 +147,7 @@ impl<const N: usize, const R: usize> Desk<N, R> {
     }
 
     /// Gives one slot whose time has come a step, `memory` as room for its output; whether there was one.
+    #[inline(never)]
     pub(super) fn step_code<E: Executor + ?Sized>(
         &mut self,
         now: Instant,
@@ -228,7 +236,8 @@ impl<const R: usize> Place<R> {
     }
 
     fn fail(&mut self, slot: SlotId, terminal: bool, reason: core::fmt::Arguments<'_>) {
-        self.bytes = bounded::<R>(reason).into_bytes();
+        self.bytes.clear();
+        cut_into(reason, &mut self.bytes);
         self.stage = Stage::Ended { slot, ended: Ended::Reason { terminal }, told: false };
     }
 

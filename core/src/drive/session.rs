@@ -93,12 +93,50 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
         config: Config<'b>,
         buffers: Buffers<'b>,
     ) -> Result<Self, SetupError> {
-        let authenticated = config.key.is_some();
-        let policy = Policy { max_calls: 1, store: false, authenticated, ..policy };
+        let policy = Self::check(policy, &config, &buffers)?;
         let worker = Worker::new(policy, seed).map_err(SetupError::Policy)?;
+        Ok(Self::of(worker, config, buffers))
+    }
+
+    /// As [`Session::new`], in a place that is given: on a small stack there is no room to make a session there and
+    /// move it.
+    ///
+    /// # Errors
+    /// As there; the place is then as it was.
+    pub fn place<'s>(
+        place: &'s mut Option<Self>,
+        policy: Policy,
+        seed: u64,
+        config: Config<'b>,
+        buffers: Buffers<'b>,
+    ) -> Result<&'s mut Self, SetupError> {
+        let policy = Self::check(policy, &config, &buffers)?;
+        Self::fill(place, &policy, seed, config, buffers)
+    }
+
+    #[inline(never)]
+    fn fill<'s>(
+        place: &'s mut Option<Self>,
+        policy: &Policy,
+        seed: u64,
+        config: Config<'b>,
+        buffers: Buffers<'b>,
+    ) -> Result<&'s mut Self, SetupError> {
+        let worker = Worker::new(*policy, seed).map_err(SetupError::Policy)?;
+        Ok(place.insert(Self::of(worker, config, buffers)))
+    }
+
+    #[inline(never)]
+    fn check(policy: Policy, config: &Config<'b>, buffers: &Buffers<'b>) -> Result<Policy, SetupError> {
+        let authenticated = config.key.is_some();
         let needed = config.send_needed(R, if authenticated { buffers.token.len() } else { 0 })?;
         buffers.check(needed.max(R), authenticated)?;
-        Ok(Self {
+        Ok(Policy { max_calls: 1, store: false, authenticated, ..policy })
+    }
+
+    #[inline(always)]
+    fn of(worker: Worker<N>, config: Config<'b>, buffers: Buffers<'b>) -> Self {
+        Self {
             desk: Desk::new(worker),
             config,
             receive: buffers.receive,
@@ -111,7 +149,7 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
             control: None,
             owes_step: false,
             counts: Counts::default(),
-        })
+        }
     }
 
     /// The machine, to look at.
@@ -320,9 +358,12 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
 
     // ---------------------------------------------------------------- one call
 
+    #[inline(never)]
     fn begin(&mut self, now: Instant, id: CallId, purpose: Purpose) {
         self.counts.calls = self.counts.calls.saturating_add(1);
-        let written = call::write(purpose, &self.config, self.token.text(), &self.desk, self.send);
+        // Nothing is received now: its memory is free.
+        let written =
+            call::write(purpose, &self.config, self.token.text(), &self.desk, self.send, self.receive);
         let Ok((head, body)) = written else {
             // `new` has made sure that it fits; what was asked for is not here any more.
             self.ended = Some(Input::Replied { call: id, reply: Err(CallError::new(Fault::Rejected)) });
@@ -375,6 +416,7 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
     }
 
     /// Takes what was read, up to where more is needed or the answer ends.
+    #[inline(never)]
     fn take<E: Executor + ?Sized>(&mut self, now: Instant, executor: &mut E) -> Result<(), Failure> {
         let Some(call) = &mut self.call else { return Ok(()) };
         let window = self.receive.len().saturating_sub(WINDOW);
@@ -406,7 +448,7 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
             loop {
                 match self.cutter.feed(&mut bytes, &mut kept) {
                     Ok(Some(element)) => {
-                        self.desk.arrived(now, call.id, element, self.config.task_type, executor);
+                        self.desk.arrived(now, call.id, &element, self.config.task_type, executor);
                     }
                     Ok(None) => break,
                     Err(_) => return Err(call.exchange.fail(Cause::Protocol)),
@@ -429,6 +471,7 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
         room.get_mut(..len).unwrap_or_default()
     }
 
+    #[inline(never)]
     fn answered(&mut self) {
         let Some(call) = &self.call else { return };
         let (id, purpose) = (call.id, call.purpose);

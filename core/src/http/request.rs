@@ -1,11 +1,9 @@
 //! Writes a request's head.
 
-use core::fmt::{self, Write as _};
-
-use heapless::String;
+use core::fmt;
 
 use crate::ports::{Cause, Content, Method, Request};
-use crate::wire::{Full, Out};
+use crate::wire::{Full, Out, put_number};
 
 /// Where the server is, as every request names it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -104,9 +102,9 @@ pub fn write_head<W: Out + ?Sized>(
         Content::Text => out.put(b"Content-Type: text/plain;charset=UTF-8\r\n")?,
     }
     if request.method != Method::Get || body > 0 {
-        let mut length = String::<40>::new();
-        write!(length, "Content-Length: {body}\r\n").map_err(|_| HeadError::Full)?;
-        out.put(length.as_bytes())?;
+        out.put(b"Content-Length: ")?;
+        put_number(u64::try_from(body).unwrap_or(u64::MAX), out)?;
+        out.put(b"\r\n")?;
     }
     out.put(b"\r\n")?;
     Ok(())

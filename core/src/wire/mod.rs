@@ -28,6 +28,7 @@ pub use answer::{MESSAGE_MAX, ServerError, TokenError, read_token};
 pub use classify::{Accepted, CallKind, PREFIX, classify};
 pub(crate) use filter::Cutter;
 pub use filter::TaskFilter;
+pub(crate) use out::put_number;
 pub use out::{Buffer, Counter, Full, Out, SliceBuffer};
 pub use result::{
     EncodeError, LOGS_MAX, Log, OUTPUT_LIMIT, Output, OutputError, REASON_CHARS, Status, TaskResult,
@@ -35,6 +36,7 @@ pub use result::{
 };
 pub use scan::{DEPTH_MAX, Mark, Scanner, SyntaxError, SyntaxKind, validate};
 pub use task::{Element, ID_MAX, Ids, Misfit, REASON_MAX, TaskView, Tasks, tasks};
+pub(crate) use text::cut_into;
 pub use text::{Chars, Text, TooLong, bounded};
 pub use typed::{InputError, Task};
 pub use value::{Members, Value, find, members};

@@ -154,6 +154,21 @@ impl<const N: usize> Buffer for heapless::Vec<u8, N> {
     }
 }
 
+/// Writes a number in decimal digits, without the formatting machinery.
+pub(crate) fn put_number<W: Out + ?Sized>(value: u64, out: &mut W) -> Result<(), Full> {
+    let mut digits = [b'0'; 20];
+    let (mut rest, mut first) = (value, digits.len());
+    for (at, digit) in digits.iter_mut().enumerate().rev() {
+        *digit = b'0'.wrapping_add(u8::try_from(rest % 10).unwrap_or(0));
+        rest /= 10;
+        first = at;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.put(digits.get(first..).unwrap_or_default())
+}
+
 /// Counts what would be written: the length of a body before it is sent.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Counter {

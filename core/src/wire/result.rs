@@ -1,12 +1,11 @@
 //! What a worker sends: results, heartbeats, give-backs, the token request.
 
-use core::fmt::{self, Write as _};
+use core::fmt;
 use core::time::Duration;
 
-use heapless::String;
 use serde::Serialize;
 
-use super::out::{Full, Out, SliceBuffer};
+use super::out::{Full, Out, SliceBuffer, put_number};
 use super::scan::{SyntaxError, validate};
 use crate::ports::End;
 
@@ -381,10 +380,11 @@ fn string<W: Out + ?Sized>(text: &str, out: &mut W) -> Result<(), Full> {
     out.put(b"\"")
 }
 
-fn number<W: Out + ?Sized>(value: impl Into<i128>, out: &mut W) -> Result<(), Full> {
-    let mut digits = String::<40>::new();
-    write!(digits, "{}", value.into()).map_err(|_| Full)?;
-    out.put(digits.as_bytes())
+fn number<W: Out + ?Sized>(value: i64, out: &mut W) -> Result<(), Full> {
+    if value < 0 {
+        out.put(b"-")?;
+    }
+    put_number(value.unsigned_abs(), out)
 }
 
 /// Rounded up, so that no task comes back earlier than the machine believes; at most what an i64 holds.

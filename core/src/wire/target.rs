@@ -1,9 +1,11 @@
 //! Where requests go: path and query below the API's base, percent-encoded.
 
-use core::fmt::{self, Write as _};
+use core::fmt;
 use core::time::Duration;
 
-use heapless::String;
+use heapless::{String, Vec};
+
+use super::out::{Full, Out, put_number};
 
 /// A target that is large enough for names of 64 characters and more; the functions here take any size.
 pub type Target = String<512>;
@@ -64,7 +66,25 @@ pub fn poll<const N: usize>(
     wait: Duration,
     domain: Option<&str>,
 ) -> Result<String<N>, TargetError> {
-    let mut target = Builder::new("/tasks/poll/batch/")?;
+    let mut text = Vec::new();
+    write_poll(task_type, worker, count, wait, domain, &mut text)?;
+    text_of(text)
+}
+
+/// As [`poll`], into memory of the caller's.
+///
+/// # Errors
+/// See [`TargetError`]; `out` then holds a part of it.
+pub fn write_poll<W: Out + ?Sized>(
+    task_type: &str,
+    worker: &str,
+    count: u16,
+    wait: Duration,
+    domain: Option<&str>,
+    out: &mut W,
+) -> Result<(), TargetError> {
+    let mut target = Builder { out, has_query: false };
+    target.put("/tasks/poll/batch/")?;
     target.segment(task_type)?;
     target.query("workerid", worker)?;
     target.number("count", u64::from(count))?;
@@ -81,10 +101,11 @@ pub fn poll_one<const N: usize>(
     worker: &str,
     domain: Option<&str>,
 ) -> Result<String<N>, TargetError> {
-    let mut target = Builder::new("/tasks/poll/")?;
-    target.segment(task_type)?;
-    target.query("workerid", worker)?;
-    target.domain(domain)
+    made("/tasks/poll/", |target| {
+        target.segment(task_type)?;
+        target.query("workerid", worker)?;
+        target.domain(domain)
+    })
 }
 
 /// `GET`: one task, whatever its state; `POST` with `/log` after it: append a log line.
@@ -92,9 +113,7 @@ pub fn poll_one<const N: usize>(
 /// # Errors
 /// See [`TargetError`].
 pub fn task<const N: usize>(task_id: &str) -> Result<String<N>, TargetError> {
-    let mut target = Builder::new("/tasks/")?;
-    target.segment(task_id)?;
-    Ok(target.text)
+    made("/tasks/", |target| target.segment(task_id))
 }
 
 /// `POST`, text: appends a line to a task's log.
@@ -102,10 +121,10 @@ pub fn task<const N: usize>(task_id: &str) -> Result<String<N>, TargetError> {
 /// # Errors
 /// See [`TargetError`].
 pub fn task_log<const N: usize>(task_id: &str) -> Result<String<N>, TargetError> {
-    let mut target = Builder::new("/tasks/")?;
-    target.segment(task_id)?;
-    target.put("/log")?;
-    Ok(target.text)
+    made("/tasks/", |target| {
+        target.segment(task_id)?;
+        target.put("/log")
+    })
 }
 
 /// `POST`, the output object: reports a task by its workflow and reference name; `status` as [`Status::word`](super::Status::word).
@@ -118,14 +137,14 @@ pub fn update_by_name<const N: usize>(
     status: &str,
     worker: &str,
 ) -> Result<String<N>, TargetError> {
-    let mut target = Builder::new("/tasks/")?;
-    target.segment(workflow_id)?;
-    target.put("/")?;
-    target.segment(reference_name)?;
-    target.put("/")?;
-    target.segment(status)?;
-    target.query("workerid", worker)?;
-    Ok(target.text)
+    made("/tasks/", |target| {
+        target.segment(workflow_id)?;
+        target.put("/")?;
+        target.segment(reference_name)?;
+        target.put("/")?;
+        target.segment(status)?;
+        target.query("workerid", worker)
+    })
 }
 
 /// `GET`: how many tasks of a type wait, a JSON number.
@@ -133,9 +152,10 @@ pub fn update_by_name<const N: usize>(
 /// # Errors
 /// See [`TargetError`].
 pub fn queue_size<const N: usize>(task_type: &str, domain: Option<&str>) -> Result<String<N>, TargetError> {
-    let mut target = Builder::new("/tasks/queue/size")?;
-    target.query("taskType", task_type)?;
-    target.domain(domain)
+    made("/tasks/queue/size", |target| {
+        target.query("taskType", task_type)?;
+        target.domain(domain)
+    })
 }
 
 /// `GET`: where an input that came as `externalInputPayloadStoragePath` can be fetched.
@@ -143,27 +163,42 @@ pub fn queue_size<const N: usize>(task_type: &str, domain: Option<&str>) -> Resu
 /// # Errors
 /// See [`TargetError`].
 pub fn external_input<const N: usize>(path: &str) -> Result<String<N>, TargetError> {
-    let mut target = Builder::new("/tasks/externalstoragelocation")?;
-    target.query("path", path)?;
-    target.query("operation", "READ")?;
-    target.query("payloadType", "TASK_INPUT")?;
-    Ok(target.text)
+    made("/tasks/externalstoragelocation", |target| {
+        target.query("path", path)?;
+        target.query("operation", "READ")?;
+        target.query("payloadType", "TASK_INPUT")
+    })
 }
 
-struct Builder<const N: usize> {
-    text: String<N>,
+fn made<const N: usize>(
+    path: &str,
+    rest: impl FnOnce(&mut Builder<'_, Vec<u8, N>>) -> Result<(), TargetError>,
+) -> Result<String<N>, TargetError> {
+    let mut text = Vec::new();
+    let mut target = Builder { out: &mut text, has_query: false };
+    target.put(path)?;
+    rest(&mut target)?;
+    text_of(text)
+}
+
+fn text_of<const N: usize>(text: Vec<u8, N>) -> Result<String<N>, TargetError> {
+    String::from_utf8(text).map_err(|_| TargetError::TooLong)
+}
+
+struct Builder<'o, W: ?Sized> {
+    out: &'o mut W,
     has_query: bool,
 }
 
-impl<const N: usize> Builder<N> {
-    fn new(path: &str) -> Result<Self, TargetError> {
-        let mut target = Self { text: String::new(), has_query: false };
-        target.put(path)?;
-        Ok(target)
+impl From<Full> for TargetError {
+    fn from(_: Full) -> Self {
+        Self::TooLong
     }
+}
 
+impl<W: Out + ?Sized> Builder<'_, W> {
     fn put(&mut self, text: &str) -> Result<(), TargetError> {
-        self.text.push_str(text).map_err(|_| TargetError::TooLong)
+        Ok(self.out.put(text.as_bytes())?)
     }
 
     fn segment(&mut self, name: &str) -> Result<(), TargetError> {
@@ -187,23 +222,24 @@ impl<const N: usize> Builder<N> {
 
     fn number(&mut self, name: &str, value: u64) -> Result<(), TargetError> {
         self.name(name)?;
-        write!(self.text, "{value}").map_err(|_| TargetError::TooLong)
+        Ok(put_number(value, self.out)?)
     }
 
-    fn domain(mut self, domain: Option<&str>) -> Result<String<N>, TargetError> {
-        if let Some(domain) = domain.filter(|domain| !domain.is_empty()) {
-            self.query("domain", domain)?;
+    fn domain(&mut self, domain: Option<&str>) -> Result<(), TargetError> {
+        match domain.filter(|domain| !domain.is_empty()) {
+            Some(domain) => self.query("domain", domain),
+            None => Ok(()),
         }
-        Ok(self.text)
     }
 
     /// Percent-encodes all but the unreserved characters (RFC 3986, section 2.3).
     fn encoded(&mut self, text: &str) -> Result<(), TargetError> {
+        let hex = |digit: u8| if digit < 10 { b'0'.wrapping_add(digit) } else { b'7'.wrapping_add(digit) };
         for byte in text.bytes() {
             if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-                self.text.push(char::from(byte)).map_err(|_| TargetError::TooLong)?;
+                self.out.put(&[byte])?;
             } else {
-                write!(self.text, "%{byte:02X}").map_err(|_| TargetError::TooLong)?;
+                self.out.put(&[b'%', hex(byte >> 4), hex(byte & 15)])?;
             }
         }
         Ok(())

@@ -193,12 +193,12 @@ impl<'a> TaskView<'a> {
         }
     }
 
-    fn read(bytes: &'a [u8], spans: &Spans, ids: Ids) -> Result<Self, Misfit> {
+    fn read(bytes: &'a [u8], spans: &Spans, ids: &Ids) -> Result<Self, Misfit> {
         let read = Reader { bytes, spans };
         let def_name = read.text(Field::DefName)?.unwrap_or_default();
         let timeout = read.count(Field::ResponseTimeout)?;
         Ok(Self {
-            ids,
+            ids: ids.clone(),
             task_type: read.text(Field::TaskType)?.filter(|text| !text.is_empty()).unwrap_or(def_name),
             def_name,
             reference_name: read.text(Field::RefName)?.unwrap_or_default(),
@@ -333,7 +333,7 @@ pub(super) fn element<'a>(
     if tracker.is_deep() {
         return Element::Bad { ids, misfit: Misfit::TooDeep };
     }
-    match TaskView::read(bytes, spans, ids.clone()) {
+    match TaskView::read(bytes, spans, &ids) {
         Ok(task) => Element::Task(task),
         Err(misfit) => Element::Bad { ids, misfit },
     }

@@ -2,7 +2,9 @@
 
 use core::fmt::{self, Write as _};
 
-use heapless::String;
+use heapless::{String, Vec};
+
+use super::out::Out;
 
 /// The content of a JSON string, escapes and all, borrowed from the document.
 ///
@@ -139,21 +141,27 @@ impl Iterator for Chars<'_> {
 /// ```
 #[must_use]
 pub fn bounded<const N: usize>(args: fmt::Arguments<'_>) -> String<N> {
-    let mut cut = Cut { text: String::new(), full: false };
-    // Only `Cut` itself could fail, and it does not: a failing `Display` of the caller leaves a shorter text.
-    let _ = cut.write_fmt(args);
-    cut.text
+    let mut text = Vec::<u8, N>::new();
+    cut_into(args, &mut text);
+    String::from_utf8(text).unwrap_or_default()
 }
 
-struct Cut<const N: usize> {
-    text: String<N>,
+/// As [`bounded`], at the end of `out`.
+pub(crate) fn cut_into(args: fmt::Arguments<'_>, out: &mut dyn Out) {
+    // Only `Cut` itself could fail, and it does not: a failing `Display` of the caller leaves a shorter text.
+    let _ = Cut { out, full: false }.write_fmt(args);
+}
+
+struct Cut<'o> {
+    out: &'o mut dyn Out,
     full: bool,
 }
 
-impl<const N: usize> fmt::Write for Cut<N> {
+impl fmt::Write for Cut<'_> {
     fn write_str(&mut self, s: &str) -> fmt::Result {
         for c in s.chars() {
-            self.full = self.full || self.text.push(c).is_err();
+            let mut utf8 = [0; 4];
+            self.full = self.full || self.out.put(c.encode_utf8(&mut utf8).as_bytes()).is_err();
         }
         Ok(())
     }
@@ -248,13 +256,13 @@ pub(super) struct Decoder<const N: usize> {
     text: String<N>,
     unescape: Unescape,
     /// The bytes of a character that is not whole yet.
-    part: heapless::Vec<u8, 4>,
+    part: Vec<u8, 4>,
     too_long: bool,
 }
 
 impl<const N: usize> Decoder<N> {
     pub(super) const fn new() -> Self {
-        Self { text: String::new(), unescape: Unescape::new(), part: heapless::Vec::new(), too_long: false }
+        Self { text: String::new(), unescape: Unescape::new(), part: Vec::new(), too_long: false }
     }
 
     pub(super) fn clear(&mut self) {
