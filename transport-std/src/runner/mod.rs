@@ -2,6 +2,7 @@
 
 mod answer;
 mod calls;
+mod condition;
 mod crew;
 mod external;
 mod handle;
@@ -10,7 +11,6 @@ mod perform;
 mod resend;
 mod shared;
 mod start;
-mod trouble;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -10,10 +10,10 @@ use downbeat_core::machine::{HubInput, Input, SlotId, TaskKey};
 use downbeat_core::ports::Transport;
 
 use super::Credentials;
+use super::condition::Condition;
 use super::crew::Crew;
 use super::handle::Summary;
 use super::held::{Held, Report, ReportKind};
-use super::trouble::Trouble;
 use crate::clock::{StdClock, unix_millis};
 use crate::context::{Facts, lock};
 use crate::event::{Event, EventKind};
@@ -42,9 +42,9 @@ pub(crate) struct Shared {
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) counts: Counts,
     /// Whether the server can be reached.
-    pub(crate) link: Trouble,
+    pub(crate) link: Condition,
     /// Whether it gives a token.
-    pub(crate) auth: Trouble,
+    pub(crate) auth: Condition,
     /// Recalled tasks that have not ended yet.
     pub(crate) recalled: Mutex<Vec<(u16, Arc<Held>)>>,
     /// One of them may have ended.
@@ -65,8 +65,8 @@ pub(crate) struct Side {
     slots: Box<[Mutex<Option<Arc<Held>>>]>,
     /// Tasks on their way back to the server.
     pub(crate) refused: Mutex<Vec<(TaskKey, Facts)>>,
-    pub(crate) polls: Trouble,
-    pub(crate) updates: Trouble,
+    pub(crate) polls: Condition,
+    pub(crate) updates: Condition,
 }
 
 impl Side {
@@ -80,8 +80,8 @@ impl Side {
             call_timeout: worker.policy.call_timeout,
             slots: std::iter::repeat_with(Mutex::default).take(capacity).collect(),
             refused: Mutex::default(),
-            polls: Trouble::new("polls fail", "polls succeed again"),
-            updates: Trouble::new("the server does not take results", "the server takes results again"),
+            polls: Condition::new("polls fail", "polls succeed again"),
+            updates: Condition::new("the server does not take results", "the server takes results again"),
         }
     }
 

@@ -7,10 +7,10 @@ use downbeat_core::machine::{Control, Hub, HubInput, HubPolicy, Input, LONG_POLL
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::condition::Condition;
 use super::crew::{Crew, StdMachine, StdMember};
 use super::handle::{Handle, Running};
 use super::shared::{Counts, Shared, Side};
-use super::trouble::Trouble;
 use super::{Runner, resend};
 use crate::admin;
 use crate::clock::{StdClock, unix_millis};
@@ -62,8 +62,8 @@ impl Runner {
             metrics: self.metrics.take(),
             admin: listener.as_ref().map(|(_, address)| *address),
             counts: Counts::default(),
-            link: Trouble::new("the server cannot be reached", "the server can be reached again"),
-            auth: Trouble::new("the server gives no token", "the server gives tokens again"),
+            link: Condition::new("the server cannot be reached", "the server can be reached again"),
+            auth: Condition::new("the server gives no token", "the server gives tokens again"),
             recalled: Mutex::default(),
             recalled_ended: Condvar::new(),
             over: Mutex::new(false),
@@ -133,7 +133,7 @@ fn launch(shared: &Arc<Shared>, paused: &[bool], signals: bool) -> Result<Runnin
     }
     shared.start_crew().map_err(refused("the first thread"))?;
     for side in &shared.sides {
-        tracing::info!(worker = side.task, domain = side.domain, as_ = side.worker_id, "polling");
+        tracing::info!(worker = side.task, domain = side.domain, worker_id = side.worker_id, "polling");
     }
     Ok(Running { handle })
 }

@@ -7,7 +7,7 @@ use downbeat_core::machine::Instant;
 use crate::context::lock;
 
 /// Something that works or fails.
-pub(crate) struct Trouble {
+pub(crate) struct Condition {
     fails: &'static str,
     works: &'static str,
     now: Mutex<Option<Spell>>,
@@ -20,7 +20,7 @@ struct Spell {
     times: u64,
 }
 
-impl Trouble {
+impl Condition {
     pub(crate) const fn new(fails: &'static str, works: &'static str) -> Self {
         Self { fails, works, now: Mutex::new(None) }
     }
