@@ -250,6 +250,11 @@ impl Faults {
         self.0.any.load(Ordering::Relaxed)
     }
 
+    /// Whether a fault of a kind is in force.
+    pub(super) fn has(&self, kind: FaultKind) -> bool {
+        self.any() && self.lock().active.iter().any(|active| active.fault.kind == kind)
+    }
+
     /// A fault that hits a call, if one does; that hit is counted.
     pub(super) fn hit(
         &self,

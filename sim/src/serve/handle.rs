@@ -196,7 +196,7 @@ impl Visit<'_> {
         let waits = |conductor: &super::conductor::Conductor| {
             conductor.queue_size(&kind, domain.as_deref()) > usize::from(ask.count)
         };
-        if shared.faults.any()
+        if shared.faults.has(FaultKind::OverDeliver)
             && shared.with(|conductor, _| waits(conductor))
             && self.hit(|kind| kind == FaultKind::OverDeliver).is_some()
         {
@@ -209,7 +209,7 @@ impl Visit<'_> {
             // A poll that is dropped when the server stops ends with nothing.
             Polled::Waits(waiting) => waiting.await.unwrap_or_default(),
         };
-        if shared.faults.any() {
+        if shared.faults.has(FaultKind::Duplicate) {
             let again = shared.with(|conductor, _| conductor.running(&kind, domain.as_deref(), &keys));
             if let Some(again) = again.filter(|_| self.hit(|kind| kind == FaultKind::Duplicate).is_some()) {
                 keys.push(again);

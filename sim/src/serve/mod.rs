@@ -59,6 +59,9 @@ pub struct Options {
     pub output_inline_max: usize,
     /// Outputs of more bytes fail their task and workflow (R-PAYLOAD-3). Default: 10,485,760.
     pub output_max: usize,
+    /// How many ended workflows are kept; the oldest are forgotten first, with their tasks: 404 from then on.
+    /// Default: 100,000.
+    pub ended_kept: usize,
     /// Whether the external storage tells a URL that can be read; the real default one does not. Default: it does.
     pub external_readable: bool,
     /// An idle connection is closed after this (R-HTTP-2). Default: 60 s.
@@ -98,6 +101,7 @@ impl Default for Options {
             input_inline_max: 3_072 * 1_024,
             output_inline_max: 3_072 * 1_024,
             output_max: 10_240 * 1_024,
+            ended_kept: 100_000,
             external_readable: true,
             idle_close: Duration::from_secs(60),
             answers_per_connection: 100,

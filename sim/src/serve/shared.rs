@@ -57,6 +57,7 @@ impl Shared {
             input_inline_max: options.input_inline_max,
             output_inline_max: options.output_inline_max,
             output_max: options.output_max,
+            ended_kept: options.ended_kept,
         });
         Self {
             faults: Faults::new(clock, seed),

@@ -100,6 +100,13 @@ impl Server {
         open
     }
 
+    /// Forgets a task that has ended; nothing for one that has not.
+    pub fn forget(&mut self, key: TaskKey) {
+        if self.tasks.get(&key).is_some_and(|task| matches!(task.state, State::Ended(_))) {
+            self.tasks.remove(&key);
+        }
+    }
+
     /// What can be seen of a task.
     #[must_use]
     pub fn view(&self, key: TaskKey) -> Option<View> {

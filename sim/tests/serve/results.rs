@@ -221,6 +221,19 @@ fn update_v2_brings_the_next_task_and_a_repeated_one_a_second() {
 }
 
 #[test]
+fn the_oldest_of_too_many_ended_workflows_is_forgotten() {
+    let server = Server::start(Options { ended_kept: 2, ..Options::default() }).expect("a server");
+    let workflows: Vec<String> = (0..3).map(|_| server.schedule("t", "{}").expect("scheduled")).collect();
+    for _ in &workflows {
+        let polled = poll(&server, "t", 1, 0);
+        assert_eq!(update(&server, &polled, r#""status":"COMPLETED""#).status, 200);
+    }
+    let known: Vec<bool> = workflows.iter().map(|id| server.workflow(id).is_some()).collect();
+    assert_eq!(known, [false, true, true]);
+    assert_eq!(server.workflows().get(&WorkflowStatus::Completed), Some(&3), "they count all the same");
+}
+
+#[test]
 fn a_server_without_update_v2_says_404() {
     let options = Options { update_v2: false, ..Options::default() };
     let server = Server::start(options).expect("a server");

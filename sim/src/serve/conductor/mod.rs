@@ -15,7 +15,7 @@ mod task;
 mod update;
 mod workflow;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ pub(crate) struct Rules {
     pub(crate) output_inline_max: usize,
     /// Longer outputs fail their task and workflow (R-PAYLOAD-3).
     pub(crate) output_max: usize,
+    /// How many ended workflows are kept.
+    pub(crate) ended_kept: usize,
 }
 
 /// Who asks.
@@ -107,6 +109,9 @@ pub(crate) struct Conductor {
     names: Vec<(String, Option<String>)>,
     tasks: BTreeMap<TaskKey, Task>,
     workflows: BTreeMap<u128, Workflow>,
+    /// Those that have ended, oldest first.
+    ended: VecDeque<u128>,
+    forgotten: BTreeMap<WorkflowStatus, u64>,
     /// The names of the workers whose polls wait.
     pollers: BTreeMap<u64, Option<String>>,
     poll_data: BTreeMap<(usize, String), u64>,
@@ -130,6 +135,8 @@ impl Conductor {
             names: Vec::new(),
             tasks: BTreeMap::new(),
             workflows: BTreeMap::new(),
+            ended: VecDeque::new(),
+            forgotten: BTreeMap::new(),
             pollers: BTreeMap::new(),
             poll_data: BTreeMap::new(),
             external: BTreeMap::new(),

@@ -178,12 +178,14 @@ impl Conductor {
         if workflow.status != WorkflowStatus::Running {
             return Err(Refused::new(409, format!("Workflow {id} has ended and cannot be terminated")));
         }
+        let tasks = workflow.tasks.clone();
         workflow.end(now, WorkflowStatus::Terminated, reason);
-        for key in workflow.tasks.clone() {
+        for key in tasks {
             if self.server.cancel(now, key) {
                 self.ended(now, key, Status::Canceled);
             }
         }
+        self.remember(number);
         Ok(())
     }
 
@@ -245,7 +247,7 @@ impl Conductor {
 
     /// How many workflows there are of each status.
     pub(crate) fn workflow_counts(&self) -> BTreeMap<WorkflowStatus, u64> {
-        let mut counts = BTreeMap::new();
+        let mut counts = self.forgotten.clone();
         for workflow in self.workflows.values() {
             *counts.entry(workflow.status).or_default() += 1;
         }
@@ -297,6 +299,7 @@ impl Conductor {
         let word = word.trim_matches('"');
         let why = format!("Task {id} failed with status: {word} and reason: '{reason}'");
         workflow.end(now, end, Some(why));
+        self.remember(number);
     }
 
     /// Schedules the task at a place of the definition, or ends the workflow after the last.
@@ -407,6 +410,24 @@ impl Conductor {
         let Some(workflow) = self.workflows.get_mut(&number) else { return };
         workflow.output = output.unwrap_or_else(json::empty);
         workflow.end(now, WorkflowStatus::Completed, None);
+        self.remember(number);
+    }
+
+    /// A workflow has ended: it is kept, and the oldest is forgotten where there are too many.
+    fn remember(&mut self, number: u128) {
+        self.ended.push_back(number);
+        while self.ended.len() > self.rules.ended_kept {
+            let oldest = self.ended.pop_front().and_then(|oldest| self.workflows.remove(&oldest));
+            let Some(workflow) = oldest else { return };
+            *self.forgotten.entry(workflow.status).or_default() += 1;
+            for key in workflow.tasks {
+                self.server.forget(key);
+                let Some(task) = self.tasks.remove(&key) else { continue };
+                for path in [task.input_path, task.output_path].into_iter().flatten() {
+                    self.external.remove(&path);
+                }
+            }
+        }
     }
 
     /// The value at `workflow.input.x` or `ref.output.x`.
