@@ -90,6 +90,12 @@ const STEPS: &[Step] = &[
         firmware::step,
     ),
     step(
+        "transports",
+        "the lean transport takes at most a third of ureq's user-mode CPU per request",
+        "run `cargo bench -p downbeat --bench transports`",
+        || sh("bench --quiet --locked -p downbeat --bench transports -- --at-least 3"),
+    ),
+    step(
         "real-server",
         "1,000 workflows of a real Conductor, SQLite and Redis",
         "run `cargo xtask real-server`",

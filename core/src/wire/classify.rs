@@ -1,6 +1,6 @@
 //! What an answer's status means for the machine.
 
-use super::answer::ServerError;
+use super::value::members;
 use crate::machine::{CallError, Fault};
 use crate::ports::Head;
 
@@ -88,16 +88,22 @@ fn accepted(kind: CallKind, head: &Head, prefix: &[u8]) -> Result<Accepted, Faul
 }
 
 fn client_error(kind: CallKind, head: &Head, prefix: &[u8]) -> Fault {
-    let is_token_code = |code: &str| matches!(code, "EXPIRED_TOKEN" | "INVALID_TOKEN");
     match head.status {
         401 | 403 => Fault::Unauthorized,
-        _ if is_token_code(&ServerError::read(prefix).code) => Fault::Unauthorized,
+        _ if is_about_the_token(prefix) => Fault::Unauthorized,
         408 | 425 => Fault::Server,
         405 if kind == CallKind::UpdateV2 => Fault::Unsupported,
         404 if kind == CallKind::UpdateV2 && !names_what_is_missing(prefix) => Fault::Unsupported,
         404 if !head.json => Fault::Server,
         _ => Fault::Rejected,
     }
+}
+
+/// Whether the error's code, in what is there of the body, is one of the two for tokens.
+fn is_about_the_token(prefix: &[u8]) -> bool {
+    members(prefix).map_while(Result::ok).filter(|(key, _)| *key == *"error").any(|(_, value)| {
+        value.text().is_some_and(|code| code == *"EXPIRED_TOKEN" || code == *"INVALID_TOKEN")
+    })
 }
 
 /// Conductor's own 404: the call exists, and what it is about does not.
