@@ -41,6 +41,11 @@ struct Tls {
 
 impl Target {
     pub(super) fn new(url: &str) -> Result<Self, Error> {
+        Self::trusting(url, || RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
+    }
+
+    /// With other roots than the web's.
+    pub(super) fn trusting(url: &str, roots: impl FnOnce() -> RootCertStore) -> Result<Self, Error> {
         let checked = base(url)?;
         let wrong = |problem| Error::Url { url: checked.clone(), problem };
         let uri: ureq::http::Uri = checked.parse().map_err(|_| wrong("it is no URL"))?;
@@ -50,7 +55,7 @@ impl Target {
         let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         let tls = if is_tls {
             let name = ServerName::try_from(host.clone()).map_err(|_| wrong("TLS knows no such name"))?;
-            Some(Tls { config: config(), name })
+            Some(Tls { config: config(roots()), name })
         } else {
             None
         };
@@ -126,9 +131,7 @@ fn look_up(host: String, port: u16, patience: Duration) -> Result<Vec<SocketAddr
     }
 }
 
-/// The roots of the web, as ureq has them.
-fn config() -> Arc<ClientConfig> {
-    let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+fn config(roots: RootCertStore) -> Arc<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     match ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions() {
         Ok(builder) => Arc::new(builder.with_root_certificates(roots).with_no_client_auth()),

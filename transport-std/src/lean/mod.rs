@@ -7,6 +7,8 @@ mod choice;
 mod dial;
 mod link;
 mod socket;
+#[cfg(test)]
+mod tls_tests;
 
 use std::fmt;
 use std::sync::Arc;
