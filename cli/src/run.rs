@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -63,10 +64,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = value::max_calls)]
     max_calls: Option<u16>,
 
-    /// How the server is spoken to: `ureq` (proxies), `lean` (less CPU, no proxy), or `auto`, which is lean unless the
-    /// environment names a proxy.
-    #[arg(long, value_name = "NAME", default_value = "auto", value_parser = transport)]
-    transport: TransportChoice,
+    /// How requests travel: lean, ureq (proxies), or auto, which is lean unless a proxy is set [default: auto].
+    #[arg(long, value_name = "NAME", value_parser = value::transport)]
+    transport: Option<TransportChoice>,
+
+    /// Serve /metrics, /health and /ready at this address, like 127.0.0.1:9090.
+    #[arg(long, value_name = "ADDRESS", value_parser = value::address)]
+    admin: Option<SocketAddr>,
 
     /// The command and its arguments, after `--`.
     #[arg(last = true, value_name = "COMMAND", requires = "task")]
@@ -100,18 +104,13 @@ Exit codes:
   1  a result was given up, or the system failed
   2  the command line or the configuration cannot be used";
 
-fn transport(text: &str) -> Result<TransportChoice, &'static str> {
-    text.parse()
-}
-
 pub(crate) fn run(args: Args, logs: &logs::Args) -> u8 {
-    let transport = args.transport;
     let settings = match config::resolve(args.into(), &Env::of_process()) {
         Ok(settings) => settings,
         Err(problems) => return say::problems(&problems),
     };
     logs::start(logs, "info");
-    let served = serve(settings, transport);
+    let served = serve(settings);
     // Whatever a command was still doing, its task is not ours any more.
     exec::end_all();
     match served {
@@ -126,17 +125,9 @@ pub(crate) fn run(args: Args, logs: &logs::Args) -> u8 {
 impl From<Args> for Flags {
     fn from(args: Args) -> Self {
         let Args { config, server, task, slots, domain, timeout, grace, store, drain_timeout, .. } = args;
-        let command = args.command;
+        let Args { command, worker_id, max_calls, admin, transport, .. } = args;
         let worker = task.map(|task| FlagWorker { task, command, slots, domain, timeout, grace });
-        Self {
-            config,
-            server,
-            drain_timeout,
-            store,
-            worker_id: args.worker_id,
-            max_calls: args.max_calls,
-            worker,
-        }
+        Self { config, server, drain_timeout, store, worker_id, max_calls, admin, transport, worker }
     }
 }
 
@@ -170,7 +161,7 @@ impl std::fmt::Display for Failure {
 }
 
 /// Runs until drained.
-fn serve(settings: Settings, transport: TransportChoice) -> Result<Summary, Failure> {
+fn serve(settings: Settings) -> Result<Summary, Failure> {
     let scratch = Arc::new(Scratch::new().map_err(Failure::Scratch)?);
     // A SIGCHLD that this process was started to ignore would have commands reaped before their exit codes are read;
     // any handler ends that.
@@ -183,7 +174,7 @@ fn serve(settings: Settings, transport: TransportChoice) -> Result<Summary, Fail
             "too few open files are allowed for all slots at once (`ulimit -Hn`); some tasks may fail"
         );
     }
-    let mut runner = Runner::builder(settings.url.value.as_str()).transport(transport);
+    let mut runner = Runner::builder(settings.url.value.as_str());
     if let Some(auth) = settings.auth {
         runner = runner.auth(auth.key.value.0, auth.secret.value.0);
     }
@@ -198,6 +189,12 @@ fn serve(settings: Settings, transport: TransportChoice) -> Result<Summary, Fail
     }
     if let Some(max_calls) = settings.max_calls {
         runner = runner.max_calls(max_calls.value);
+    }
+    if let Some(admin) = settings.admin {
+        runner = runner.admin(admin.value);
+    }
+    if let Some(transport) = settings.transport {
+        runner = runner.transport(transport.value);
     }
     for settings in settings.workers {
         runner = runner.worker(worker(settings, &scratch));

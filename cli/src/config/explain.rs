@@ -1,7 +1,9 @@
 //! What is set, and by what.
 
 use std::fmt::{self, Write};
+use std::net::SocketAddr;
 
+use super::value::transport_name;
 use super::{Settings, Source, Sourced, Worker};
 use crate::duration::show;
 
@@ -26,6 +28,8 @@ impl Settings {
         );
         rows.or("runner.worker_id", self.worker_id.as_ref(), Clone::clone, "host and process id");
         rows.or("runner.max_calls", self.max_calls.as_ref(), u16::to_string, "16");
+        rows.or("runner.admin", self.admin.as_ref(), SocketAddr::to_string, "none");
+        rows.or("runner.transport", self.transport.as_ref(), |choice| transport_name(*choice), "auto");
         for worker in &self.workers {
             rows.worker(worker);
         }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use downbeat::TransportChoice;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
@@ -37,6 +39,8 @@ pub(crate) struct Runner {
     pub(crate) store: Option<Sourced<PathBuf>>,
     pub(crate) worker_id: Option<Sourced<String>>,
     pub(crate) max_calls: Option<Sourced<u16>>,
+    pub(crate) admin: Option<Sourced<SocketAddr>>,
+    pub(crate) transport: Option<Sourced<TransportChoice>>,
 }
 
 /// One `[[worker]]`.
@@ -59,7 +63,7 @@ pub(crate) struct Worker {
 
 const TABLES: &[&str] = &["server", "runner", "worker"];
 const SERVER: &[&str] = &["url", "auth_key", "auth_key_env", "auth_secret_env", "auth_secret_file"];
-const RUNNER: &[&str] = &["drain_timeout", "store", "worker_id", "max_calls"];
+const RUNNER: &[&str] = &["drain_timeout", "store", "worker_id", "max_calls", "admin", "transport"];
 const WORKER: &[&str] = &[
     "task",
     "command",
@@ -130,6 +134,8 @@ impl Reader<'_> {
             store: self.take(table, "runner.", "store", value::path),
             worker_id: self.take(table, "runner.", "worker_id", value::text),
             max_calls: self.number(table, "runner.", "max_calls", value::MAX_CALLS),
+            admin: self.take(table, "runner.", "admin", value::address),
+            transport: self.take(table, "runner.", "transport", value::transport),
         }
     }
 

@@ -9,8 +9,11 @@ mod tests;
 pub(crate) mod value;
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use downbeat::TransportChoice;
 
 use crate::exec;
 pub(crate) use env::Env;
@@ -28,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) store: Option<Sourced<PathBuf>>,
     pub(crate) worker_id: Option<Sourced<String>>,
     pub(crate) max_calls: Option<Sourced<u16>>,
+    pub(crate) admin: Option<Sourced<SocketAddr>>,
+    pub(crate) transport: Option<Sourced<TransportChoice>>,
     pub(crate) workers: Vec<Worker>,
 }
 
@@ -63,6 +68,8 @@ pub(crate) struct Flags {
     pub(crate) store: Option<PathBuf>,
     pub(crate) worker_id: Option<String>,
     pub(crate) max_calls: Option<u16>,
+    pub(crate) admin: Option<SocketAddr>,
+    pub(crate) transport: Option<TransportChoice>,
     /// The one worker of a run without a file.
     pub(crate) worker: Option<FlagWorker>,
 }
@@ -120,6 +127,8 @@ pub(crate) fn resolve(flags: Flags, env: &Env) -> Result<Settings, Vec<Problem>>
         store: flag(flags.store, "--store").or(file.runner.store),
         worker_id: flag(flags.worker_id, "--worker-id").or(file.runner.worker_id),
         max_calls: flag(flags.max_calls, "--max-calls").or(file.runner.max_calls),
+        admin: flag(flags.admin, "--admin").or(file.runner.admin),
+        transport: flag(flags.transport, "--transport").or(file.runner.transport),
         workers,
     })
 }

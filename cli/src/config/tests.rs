@@ -31,6 +31,8 @@ drain_timeout = "10s"
 store = "results"
 worker_id = "me"
 max_calls = 8
+admin = "127.0.0.1:9090"
+transport = "lean"
 
 [[worker]]
 task = "resize"
@@ -133,6 +135,7 @@ auth_secret = "x"
 [runner]
 drain_timeout = 25
 max_calls = 1
+transport = "pigeon"
 
 [[worker]]
 task = ""
@@ -155,14 +158,15 @@ zzz = 1
             "downbeat.toml:11: runner.drain_timeout: must be a whole number with its unit: 500ms, 30s, 5m or 1h, in \
              quotes",
             "downbeat.toml:12: runner.max_calls: must be a whole number from 2 to 1000",
-            "downbeat.toml:15: worker[0].task: must be a text that is not empty",
-            r#"downbeat.toml:16: worker[0].command: must be a list of texts: ["python3", "resize.py"]"#,
-            "downbeat.toml:17: worker[0].slots: must be a whole number from 1 to 1000",
-            "downbeat.toml:18: worker[0].slot: is not known; did you mean `slots`?",
-            "downbeat.toml:19: worker[0].timeout: must be a whole number with its unit: 500ms, 30s, 5m or 1h",
-            "downbeat.toml:20: worker[0].paused: must be true or false",
-            "downbeat.toml:21: worker[0].env.A: must be a text, and its name without `=`",
-            "downbeat.toml:22: worker[0].zzz: is not known; allowed are task, command, slots, domain, timeout, grace, \
+            "downbeat.toml:13: runner.transport: must be auto, ureq or lean",
+            "downbeat.toml:16: worker[0].task: must be a text that is not empty",
+            r#"downbeat.toml:17: worker[0].command: must be a list of texts: ["python3", "resize.py"]"#,
+            "downbeat.toml:18: worker[0].slots: must be a whole number from 1 to 1000",
+            "downbeat.toml:19: worker[0].slot: is not known; did you mean `slots`?",
+            "downbeat.toml:20: worker[0].timeout: must be a whole number with its unit: 500ms, 30s, 5m or 1h",
+            "downbeat.toml:21: worker[0].paused: must be true or false",
+            "downbeat.toml:22: worker[0].env.A: must be a text, and its name without `=`",
+            "downbeat.toml:23: worker[0].zzz: is not known; allowed are task, command, slots, domain, timeout, grace, \
              paused, poll_interval, worker_id, env, cwd",
         ]
     );

@@ -1,7 +1,10 @@
 //! What each kind of setting may be; an error says what is allowed.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use downbeat::TransportChoice;
 
 use crate::duration as time;
 
@@ -62,6 +65,25 @@ pub(crate) fn url(text: &str) -> Result<String, String> {
         return Err(allowed());
     }
     Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// How requests travel: `auto`, `ureq` or `lean`.
+pub(crate) fn transport(text: &str) -> Result<TransportChoice, String> {
+    text.parse().map_err(|_| "auto, ureq or lean".to_owned())
+}
+
+/// Writes what [`transport`] reads.
+pub(crate) fn transport_name(choice: TransportChoice) -> String {
+    match choice {
+        TransportChoice::Auto => "auto",
+        TransportChoice::Ureq => "ureq",
+        TransportChoice::Lean => "lean",
+    }
+    .to_owned()
+}
+
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "an address with its port, like 127.0.0.1:9090".to_owned())
 }
 
 pub(crate) fn switch(text: &str) -> Result<bool, String> {

@@ -26,6 +26,9 @@ fn a_server_that_is_not_there_yet_is_waited_for() {
 #[test]
 fn an_outage_loses_nothing_and_is_told_once() {
     let server = server(&["job"]);
+    server
+        .define_task(r#"{"name":"job","retryCount":1,"retryDelaySeconds":0,"responseTimeoutSeconds":2}"#)
+        .unwrap();
     let (place, url) = (Place::new(), server.url());
     let mut downbeat =
         place.start(&["run", "--server", &url, "--task", "job", "--slots", "4", "--", "cat"], &[]);
@@ -40,8 +43,9 @@ fn an_outage_loses_nothing_and_is_told_once() {
     }
     let log = downbeat.stop();
     assert_eq!(log.lines().filter(|line| line.contains("WARN")).count(), 1, "{log}");
+    // A task may have been on its way into the cut connection: its lease ended, and it was run then.
     let counts = server.stats().tasks;
-    assert_eq!((counts.completed, counts.ended), (40, 40), "{counts:?}");
+    assert_eq!((counts.completed, counts.ended), (40, 40 + counts.timed_out), "{counts:?}");
 }
 
 #[test]
