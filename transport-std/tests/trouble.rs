@@ -160,11 +160,13 @@ fn a_task_that_is_delivered_again_while_it_runs_is_run_once() {
     let server = Server::start(move |received: &Received| asked.answer(received));
     // Two slots, so that it polls on while the first runs.
     let running = runner(&server).worker(worker.slots(2)).start().unwrap();
-    server.wait("empty queue", |_| queue.tasks.lock().unwrap().is_empty());
-    server.wait("result", |_| {
-        let _ = go.send(());
-        runs.load(Ordering::Acquire) == 1
+    // A poll that comes after the one that emptied the queue shows that that one's answer has been dealt with.
+    server.wait("poll of the empty queue", |received| {
+        let polls = received.iter().filter(|received| received.target.contains("/poll/")).count();
+        polls >= 3 && queue.tasks.lock().unwrap().is_empty()
     });
+    assert_eq!(runs.load(Ordering::Acquire), 1);
+    drop(go);
     server.wait("result", |received| results(received).len() == 1);
     assert_eq!(drained(running).tasks, 1);
 }
