@@ -297,28 +297,21 @@ impl Response {
         let from = self.searched.saturating_sub(2);
         self.searched = rest.len();
         let Some(end) = blank_line(rest, from) else { return Ok((0, None)) };
-        let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-        let mut head = httparse::Response::new(&mut headers);
-        let len = match head.parse(rest.get(..end).unwrap_or_default()) {
-            Ok(httparse::Status::Complete(len)) => len,
-            Err(httparse::Error::TooManyHeaders) => return Err(ResponseError::TooManyHeaders),
-            Ok(httparse::Status::Partial) | Err(_) => return Err(ResponseError::Syntax),
-        };
+        let (minor, status, fields) = read_head(rest.get(..end).unwrap_or_default())?;
         self.line = 0;
         self.searched = 0;
-        let status = head.code.unwrap_or(0);
         if matches!(status, 100 | 102..=199) {
             self.interim = self.interim.saturating_add(1);
-            return if self.interim > INTERIM_MAX { Err(ResponseError::Status) } else { Ok((len, None)) };
+            return if self.interim > INTERIM_MAX { Err(ResponseError::Status) } else { Ok((end, None)) };
         }
         if !(200..=599).contains(&status) {
             return Err(ResponseError::Status);
         }
-        let fields = Fields::read(head.headers)?;
-        self.keep = head.version == Some(1) && !fields.close;
+        fields.check()?;
+        self.keep = minor == b'1' && !fields.close;
         self.state = self.framing_of(status, &fields)?;
         let told = Head { status, retry_after: fields.retry_after(), json: fields.json };
-        Ok((len, Some(Event::Head(told))))
+        Ok((end, Some(Event::Head(told))))
     }
 
     fn framing_of(&mut self, status: u16, fields: &Fields) -> Result<State, ResponseError> {
@@ -423,6 +416,45 @@ fn blank_line(bytes: &[u8], from: usize) -> Option<usize> {
     }
 }
 
+/// Reads a head up to its blank line: the digit of `HTTP/1.x`, the status, and what the headers say.
+fn read_head(head: &[u8]) -> Result<(u8, u16, Fields), ResponseError> {
+    let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let (minor, status) = lines.next().and_then(status_line).ok_or(ResponseError::Syntax)?;
+    let mut fields = Fields::default();
+    for (nth, line) in lines.take_while(|line| !line.is_empty()).enumerate() {
+        if nth >= HEADERS_MAX {
+            return Err(ResponseError::TooManyHeaders);
+        }
+        let colon = line.iter().position(|byte| *byte == b':').ok_or(ResponseError::Syntax)?;
+        let (name, value) = line.split_at_checked(colon).ok_or(ResponseError::Syntax)?;
+        let value = value.get(1..).unwrap_or_default();
+        if name.is_empty() || !name.iter().all(is_token) || !value.iter().all(is_text) {
+            return Err(ResponseError::Syntax);
+        }
+        fields.take(name, value.trim_ascii());
+    }
+    Ok((minor, status, fields))
+}
+
+/// `HTTP/1.1 200 OK`, where the reason, and the blank before it, may be missing.
+fn status_line(line: &[u8]) -> Option<(u8, u16)> {
+    let [minor @ (b'0' | b'1'), b' ', code @ ..] = line.strip_prefix(b"HTTP/1.")? else { return None };
+    let (code, reason) = code.split_at_checked(3)?;
+    let parted = reason.first().is_none_or(|first| *first == b' ') && reason.iter().all(is_text);
+    let status = decimal(code).filter(|_| parted)?;
+    Some((*minor, u16::try_from(status).ok()?))
+}
+
+/// What a header's name is made of (RFC 9110, section 5.6.2).
+fn is_token(byte: &u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
+}
+
+/// What a header's value, or a reason, is made of: no control characters but the tab.
+const fn is_text(byte: &u8) -> bool {
+    matches!(*byte, b'\t' | 0x20..=0x7e | 0x80..)
+}
+
 /// The headers that mean something here.
 #[derive(Default)]
 struct Fields {
@@ -432,6 +464,8 @@ struct Fields {
     json: bool,
     retry: Option<Retry>,
     date: Option<u64>,
+    /// What is wrong with the framing; an interim answer's does not matter.
+    wrong: Option<ResponseError>,
 }
 
 enum Retry {
@@ -440,34 +474,33 @@ enum Retry {
 }
 
 impl Fields {
-    fn read(headers: &[httparse::Header<'_>]) -> Result<Self, ResponseError> {
-        let mut fields = Self::default();
-        for header in headers {
-            let (name, value) = (header.name, header.value.trim_ascii());
-            let is = |known: &str| name.eq_ignore_ascii_case(known);
-            if is("content-length") {
-                let length = decimal(value).ok_or(ResponseError::Length)?;
-                if fields.length.is_some_and(|before| before != length) {
-                    return Err(ResponseError::Length);
-                }
-                fields.length = Some(length);
-            } else if is("transfer-encoding") {
-                if fields.chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(ResponseError::Coding);
-                }
-                fields.chunked = true;
-            } else if is("connection") {
-                let mut words = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-                fields.close = fields.close || words.any(|word| word.eq_ignore_ascii_case(b"close"));
-            } else if is("content-type") {
-                fields.json = is_json(value);
-            } else if is("retry-after") {
-                fields.retry = decimal(value).map(Retry::After).or_else(|| http_date(value).map(Retry::At));
-            } else if is("date") {
-                fields.date = http_date(value);
+    fn take(&mut self, name: &[u8], value: &[u8]) {
+        let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
+        if is(b"content-length") {
+            let length = decimal(value);
+            if length.is_none() || self.length.is_some_and(|before| Some(before) != length) {
+                self.wrong = self.wrong.or(Some(ResponseError::Length));
             }
+            self.length = length;
+        } else if is(b"transfer-encoding") {
+            if self.chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                self.wrong = self.wrong.or(Some(ResponseError::Coding));
+            }
+            self.chunked = true;
+        } else if is(b"connection") {
+            let mut words = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+            self.close = self.close || words.any(|word| word.eq_ignore_ascii_case(b"close"));
+        } else if is(b"content-type") {
+            self.json = is_json(value);
+        } else if is(b"retry-after") {
+            self.retry = decimal(value).map(Retry::After).or_else(|| http_date(value).map(Retry::At));
+        } else if is(b"date") {
+            self.date = http_date(value);
         }
-        Ok(fields)
+    }
+
+    fn check(&self) -> Result<(), ResponseError> {
+        self.wrong.map_or(Ok(()), Err)
     }
 
     /// A date counts from the server's own clock, which ours need not agree with.

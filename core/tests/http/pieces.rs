@@ -74,6 +74,30 @@ proptest! {
     }
 
     #[test]
+    fn a_head_is_taken_where_httparse_takes_it(
+        lines in prop::collection::vec(
+            prop_oneof![
+                "[ -~\t\r\u{1}é]{0,12}",
+                "[A-Za-z!#$()-]{0,6}[: ]{1,2}[ -~\tü\u{7f}\r]{0,8}",
+                Just("Content-Length: 0".to_owned()),
+            ],
+            0..5,
+        ),
+        start in prop_oneof![Just("HTTP/1.1 204 "), Just("HTTP/1.0 200 OK"), Just("HTTP/1.1 200"), Just("HTTP/1.1  200 OK"),
+            Just("HTTP/1.2 200 OK"), Just("HTTP/1.1 2x0 OK"), Just("HTTP/1.1 404Not"), Just("HTTP/1.1 503 a\tb")],
+        end in prop_oneof![Just("\r\n"), Just("\n")],
+    ) {
+        // An empty line would end the head early.
+        prop_assume!(lines.iter().all(|line| !line.trim_end_matches('\r').is_empty()));
+        let text = format!("{start}{end}{}{end}", lines.iter().map(|line| format!("{line}{end}")).collect::<String>());
+        let mut headers = [httparse::EMPTY_HEADER; 32];
+        let theirs = httparse::Response::new(&mut headers).parse(text.as_bytes()).is_ok();
+        let ours = read([text.as_bytes()]);
+        let refused = ours.head.is_none() && ours.end == Some(Err(ResponseError::Syntax));
+        prop_assert_eq!(theirs, !refused, "{:?}: {:?}", text, ours);
+    }
+
+    #[test]
     fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let all = read([bytes.as_slice()]);
         prop_assert_eq!(read(bytes.chunks(7)), all);
