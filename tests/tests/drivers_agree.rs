@@ -1,12 +1,18 @@
-//! One conversation, three drivers: the bare machine, a small driver over the mock transport, and `core::drive`.
+//! One conversation, four drivers: the bare machine, a small driver over the mock transport, `core::drive`, and the
+//! std runner.
 //!
 //! The machine alone is asked first, with the answers of a script; what it does then is the expectation that the
-//! others have to meet, request by request, to the microsecond.
+//! others have to meet, request by request, to the microsecond (the runner, whose time is real: in this order).
 #![expect(clippy::unwrap_used, reason = "a step that goes wrong fails the test")]
 #![expect(clippy::wildcard_enum_match_arm, reason = "any other action fails the test")]
 
 use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
 use std::time::Duration;
+
+use downbeat::{RawValue, TaskError};
 
 use downbeat_core::drive::{Buffers, Config, Demand, Session, Site};
 use downbeat_core::machine::{
@@ -383,6 +389,75 @@ impl Wire {
     }
 }
 
+// ---------------------------------------------------------------- the std runner
+
+/// Runs the library over sockets against the first of these calls, in their order; its times are its own.
+fn runner(calls: &[Call], count: usize) {
+    let transport = scripted(&calls[..count], &ManualClock::new());
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("http://{}/api", listener.local_addr().unwrap());
+    let (done, over) = mpsc::channel();
+    let script = transport.clone();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (script, done) = (script.clone(), done.clone());
+            std::thread::spawn(move || serve(&stream.unwrap(), script, &done));
+        }
+    });
+    let worker = downbeat::Worker::new("count", |input: Box<RawValue>, context: &downbeat::Context| {
+        match ending(context.task_id(), input.get()).1 {
+            Outcome::Final if !input.get().contains('2') => Ok(input),
+            _ => Err(TaskError::retryable("even")),
+        }
+    });
+    let running =
+        downbeat::Runner::builder(url).signals(false).worker_id(WORKER).worker(worker).start().unwrap();
+    let ended = over.recv_timeout(Duration::from_secs(20));
+    running.handle().drain();
+    let _ = running.join();
+    assert_eq!(ended, Ok(()), "the conversation ended otherwise");
+    transport.finish();
+}
+
+/// Answers by the script, then with an empty queue; tells when the script is at its end.
+fn serve(stream: &TcpStream, transport: ScriptedTransport, done: &mpsc::Sender<()>) {
+    let mut wire = Wire { transport, request: Vec::new(), answer: VecDeque::new(), lost: false };
+    let mut writer = stream;
+    let mut reader = BufReader::new(stream);
+    while let Some(request) = read_request(&mut reader) {
+        if wire.transport.remaining() == 0 {
+            let _ = writer.write_all(
+                b"HTTP/1.1 200 x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n[]",
+            );
+            continue;
+        }
+        wire.request = request;
+        wire.exchange(Instant::FAR_FUTURE).unwrap();
+        let answer: Vec<u8> = wire.answer.drain(..).collect();
+        if wire.transport.remaining() == 0 {
+            let _ = done.send(());
+        }
+        let _ = writer.write_all(&answer);
+    }
+}
+
+fn read_request(reader: &mut impl BufRead) -> Option<Vec<u8>> {
+    let (mut request, mut length) = (String::new(), 0);
+    while !request.ends_with("\r\n\r\n") {
+        let from = request.len();
+        if reader.read_line(&mut request).ok()? == 0 {
+            return None;
+        }
+        let line = request[from..].to_ascii_lowercase();
+        length = line.strip_prefix("content-length:").map_or(length, |length| length.trim().parse().unwrap());
+    }
+    let mut request = request.into_bytes();
+    let head = request.len();
+    request.resize(head + length, 0);
+    reader.read_exact(&mut request[head..]).ok()?;
+    Some(request)
+}
+
 // ---------------------------------------------------------------- the conversations
 
 fn agree(script: &Script) -> usize {
@@ -401,7 +476,9 @@ fn an_idle_queue() {
 fn tasks_one_after_the_other_by_update_v2() {
     let polls = [(Nothing, 1), (Nothing, 1), (Task(1), 3)].into();
     let reports = [(Task(2), 5), (Task(3), 5), (Task(5), 5), (Nothing, 100), (Nothing, 1)].into();
-    agree(&Script { polls, reports, ..Script::default() });
+    let script = Script { polls, reports, ..Script::default() };
+    agree(&script);
+    runner(&bare(script), 7);
 }
 
 #[test]

@@ -155,6 +155,9 @@ pub enum HubAction {
 /// the budget allows, long polls are shortened in proportion.
 ///
 /// `H` stores the members: an array, or a boxed slice, of 1 to 65,534.
+///
+/// Cost: a step is that of the worker that it steps; one that wakes sleepers, or ends in `Wait`, looks at each member
+/// once besides. That suits hundreds of workers in a process; for many thousands, use several hubs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Hub<H, S, M = Sound> {
