@@ -6,7 +6,7 @@
 //! - Writing: [`TaskResult`], [`encode_extend`], [`encode_give_back`], [`encode_token_request`], into anything that
 //!   is [`Out`].
 //! - Asking: [`target`] has the path and query of every call that a worker makes.
-//! - Understanding: [`classify`] makes of a status what the machine has to know.
+//! - Understanding: [`classify()`] makes of a status what the machine has to know.
 //!
 //! The user's own types are decoded and encoded by serde: [`TaskView::decode`], [`TaskResult::encode_typed`].
 
