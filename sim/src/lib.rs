@@ -5,7 +5,8 @@
 //! | [`conform`] | traces of the original Ruby class against [`Policy::seed`](downbeat_core::machine::Policy::seed) |
 //! | [`scenario`] | everything that a run depends on, as a file |
 //! | [`event`], [`oracle`] | what happens in a run, and the judges that see it |
-//! | [`record`], [`replay`], [`view`] | what is written of a run, tried again on the core, and looked at |
+//! | [`record`], [`replay`] | what is written of a run, and tried again on the core |
+//! | [`view`], [`explain`], [`step`] | a run to look at, to be told, to be stepped through |
 //! | [`server`] | Conductor as a state machine under virtual time |
 //! | [`serve`] | the same server over HTTP on loopback: a development server, with faults to order |
 //! | [`world`] | workers, server and network in one queue of events |
@@ -18,6 +19,7 @@ pub mod canary;
 pub mod cli;
 pub mod conform;
 pub mod event;
+pub mod explain;
 pub mod mutants;
 pub mod oracle;
 pub mod probe;
@@ -29,6 +31,7 @@ pub mod scenario;
 pub mod serve;
 pub mod server;
 pub mod shrink;
+pub mod step;
 pub mod swarm;
 pub mod trial;
 pub mod view;

@@ -57,61 +57,96 @@ pub enum Answered {
     Nothing,
 }
 
-type Boxed = Machine<Box<[Entry]>>;
+/// A machine as records have it.
+pub(crate) type Boxed = Machine<Box<[Entry]>>;
 
 /// Tells the core every input of a record.
 #[must_use]
 pub fn replay(record: &Record) -> Replay {
     let mut replay = Replay::default();
-    let mut core = Core { cast: record.cast().collect(), machines: BTreeMap::new(), hub: None, lost: false };
+    let mut core = Core::new(record);
     for entry in &record.entries {
         match &entry.line {
-            Line::Header(header) => {
-                replay.segments += 1;
-                core.begin_segment(header);
-            }
-            Line::Gap(gap) => {
-                replay.dropped += gap.gap;
-                core.lose();
-            }
-            Line::Start { w, seed, .. } => core.start(*w, *seed),
-            Line::Event(crate::event::Event::Crashed { worker, .. }) => {
-                core.machines.remove(worker);
-            }
-            Line::Event(_) | Line::Violation { .. } => {}
-            Line::Step(step) => match core.step(step) {
-                None => replay.untried += 1,
-                Some((recorded, now)) => {
-                    replay.steps += 1;
-                    if recorded != now {
-                        core.give_up(step);
-                        replay.divergence.get_or_insert(Divergence {
-                            line: entry.number,
-                            at: step.t,
-                            worker: step.w,
-                            input: step.input,
-                            recorded,
-                            core: now,
-                        });
-                    }
-                }
-            },
+            Line::Header(_) => replay.segments += 1,
+            Line::Gap(gap) => replay.dropped += gap.gap,
+            Line::Step(_) | Line::Start { .. } | Line::Event(_) | Line::Violation { .. } => {}
+        }
+        let answered = core.apply(&entry.line);
+        let Line::Step(step) = &entry.line else { continue };
+        let Some((recorded, now)) = answered else {
+            replay.untried += 1;
+            continue;
+        };
+        replay.steps += 1;
+        if recorded != now {
+            core.give_up(step);
+            replay.divergence.get_or_insert(Divergence {
+                line: entry.number,
+                at: step.t,
+                worker: step.w,
+                input: step.input,
+                recorded,
+                core: now,
+            });
         }
     }
     replay
 }
 
-/// The machines that are replayed.
-struct Core {
+/// The machines of a record, as far as its lines have been applied.
+#[derive(Clone)]
+pub(crate) struct Core {
     cast: Vec<(Policy, u16)>,
     /// `None`: its state is not known any more.
     machines: BTreeMap<u32, Option<Boxed>>,
     hub: Option<HubState>,
-    /// The hub's state is not known any more.
+    /// States are not known any more: until the next segment.
     lost: bool,
 }
 
 impl Core {
+    /// Before the first line.
+    pub(crate) fn new(record: &Record) -> Self {
+        Self { cast: record.cast().collect(), machines: BTreeMap::new(), hub: None, lost: false }
+    }
+
+    /// A worker's machine, if it runs and its state is known.
+    pub(crate) fn machine(&self, worker: u32) -> Option<&Boxed> {
+        match &self.hub {
+            Some(hub) => hub.members().get(worker as usize).map(|member| member.machine()),
+            None => self.machines.get(&worker).and_then(Option::as_ref),
+        }
+    }
+
+    /// The hub, if the record has one.
+    pub(crate) fn hub(&self) -> Option<&HubState> {
+        self.hub.as_ref()
+    }
+
+    /// The workers that run.
+    pub(crate) fn workers(&self) -> Vec<u32> {
+        match &self.hub {
+            Some(hub) => (0..).zip(hub.members()).map(|(worker, _)| worker).collect(),
+            None => self.machines.keys().copied().collect(),
+        }
+    }
+
+    /// Applies a line. For a step: what the record says and what the core says; `None`: the state of that machine
+    /// is not known.
+    pub(crate) fn apply(&mut self, line: &Line) -> Option<(Answered, Answered)> {
+        match line {
+            Line::Header(header) => self.begin_segment(header),
+            Line::Gap(_) => self.lose(),
+            Line::Start { w, seed, .. } => self.start(*w, *seed),
+            Line::Event(crate::event::Event::Crashed { worker, .. }) => {
+                self.machines.remove(worker);
+            }
+            Line::Event(_) | Line::Violation { .. } => {}
+            Line::Step(step) => return self.step(step),
+        }
+        None
+    }
+
     fn begin_segment(&mut self, header: &Header) {
         if header.hub.is_some() {
             self.hub.clone_from(&header.hub);
@@ -132,7 +167,6 @@ impl Core {
         self.machines.insert(worker, Machine::with_storage(table, *policy, seed).ok());
     }
 
-    /// What the record says and what the core says; `None`: the state of that machine is not known.
     fn step(&mut self, step: &Step) -> Option<(Answered, Answered)> {
         if let Some(hub) = &mut self.hub {
             if self.lost {

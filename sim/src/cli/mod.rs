@@ -2,6 +2,7 @@
 
 mod check;
 mod conform;
+mod explain;
 mod mutants;
 mod origin;
 mod replay;
@@ -10,6 +11,7 @@ mod scenario;
 mod serve;
 mod shrink;
 mod source;
+mod step;
 mod swarm;
 mod view;
 
@@ -67,6 +69,10 @@ enum Command {
     Conform(conform::Args),
     /// Tell the core a record's inputs again: does it give the same answers, and is a rule broken?
     Replay(replay::Args),
+    /// Tell the story of one task, or of one slot, in sentences.
+    Explain(explain::Args),
+    /// Step through a run: forwards, backwards, to a condition, with a look into every machine.
+    Step(step::Args),
     /// Convert a run into text, a trace, a page or a table.
     View(view::Args),
     /// Check, generate or describe scenario files.
@@ -89,6 +95,8 @@ pub fn main() -> ExitCode {
         Command::Mutants(args) => mutants::run(&args, &mut out, &mut err),
         Command::Conform(args) => conform::run(&args, &mut out, &mut err),
         Command::Replay(args) => replay::run(&args, &mut out, &mut err),
+        Command::Explain(args) => explain::run(&args, &mut out, &mut err),
+        Command::Step(args) => step::run(&args, &mut out, &mut err),
         Command::View(args) => view::run(&args, &mut out, &mut err),
         Command::Scenario(args) => scenario::run(&args, &mut out, &mut err),
         Command::Serve(args) => serve::run(&args, &mut out, &mut err),

@@ -182,7 +182,7 @@ impl Liner {
 ///
 /// A hub is told something of one worker and may answer for another: these are two events, of which the first ends
 /// in a wait without a deadline. What concerns the hub itself is an event of worker `hub`.
-pub(super) fn events_of(step: &Step, hub: Option<u32>) -> impl Iterator<Item = Event> {
+pub(super) fn events_of(step: &Step, hub: Option<u32>) -> impl Iterator<Item = Event> + use<> {
     let event =
         |worker, input, action| Event::Step { at: step.t, worker, local: step.local(), input, action };
     let Some(hub) = hub else {

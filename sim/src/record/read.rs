@@ -118,7 +118,11 @@ impl Record {
         }
         let line = Line::parse(text).map_err(|error| match version(text) {
             Some(version) if version != VERSION => other_version(version),
-            _ => format!("not a line of a record: {error}"),
+            _ => {
+                let (column, what) = (error.column(), error.to_string());
+                let what = what.split(" at line ").next().unwrap_or_default();
+                format!("not a line of a record: {what} (column {column})")
+            }
         })?;
         let workers = self.workers();
         match &line {
@@ -188,16 +192,18 @@ impl Record {
 
     /// What happened, with the number of the line that tells it.
     pub fn events(&self) -> impl Iterator<Item = (usize, Event)> + '_ {
-        let hub = self.hub();
-        self.entries.iter().flat_map(move |entry| {
-            let (step, other) = match &entry.line {
-                Line::Step(step) => (Some(events_of(step, hub)), None),
-                Line::Start { t, w, .. } => (None, Some(Event::Started { at: *t, worker: *w })),
-                Line::Event(event) => (None, Some(*event)),
-                Line::Header(_) | Line::Gap(_) | Line::Violation { .. } => (None, None),
-            };
-            step.into_iter().flatten().chain(other).map(|event| (entry.number, event))
-        })
+        self.entries.iter().flat_map(|entry| self.events_of(entry).map(move |event| (entry.number, event)))
+    }
+
+    /// What one line tells: at most two events.
+    pub fn events_of(&self, entry: &Entry) -> impl Iterator<Item = Event> + use<> {
+        let (step, other) = match &entry.line {
+            Line::Step(step) => (Some(events_of(step, self.hub())), None),
+            Line::Start { t, w, .. } => (None, Some(Event::Started { at: *t, worker: *w })),
+            Line::Event(event) => (None, Some(*event)),
+            Line::Header(_) | Line::Gap(_) | Line::Violation { .. } => (None, None),
+        };
+        step.into_iter().flatten().chain(other)
     }
 
     /// The record of a run of a scenario, without a file between.

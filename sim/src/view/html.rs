@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use downbeat_core::machine::Instant;
 
 use self::lanes::Layout;
-use super::timeline::{Kind, Timeline};
+use super::timeline::{Kind, Timeline, Way};
 use super::{Broken, Cast, words};
 
 /// Width of the time axis before anybody zooms, in pixels.
@@ -117,7 +117,7 @@ fn facts(line: &Timeline, cast: &Cast) -> String {
     let failed = line.calls.iter().filter(|(_, failed)| *failed).count();
     let workers = cast.players.iter().filter(|player| player.slots > 0).count();
     let lapsed = line.spans.iter().filter(|span| span.kind == Kind::Lease && span.failed).count();
-    let again = line.arrows.iter().filter(|arrow| arrow.second_run).count();
+    let again = line.arrows.iter().filter(|arrow| arrow.kind == Way::SecondRun).count();
     let mut text = String::new();
     let facts = [
         (workers.to_string(), "workers"),
@@ -127,7 +127,7 @@ fn facts(line: &Timeline, cast: &Cast) -> String {
         (count(Kind::Report).to_string(), "reports"),
         (failed.to_string(), "calls failed"),
         (lapsed.to_string(), "leases lapsed"),
-        (again.to_string(), "tasks run again"),
+        (again.to_string(), "second runs"),
     ];
     for (figure, what) in facts {
         let _ = write!(text, "<span><b>{figure}</b> {what}</span>");

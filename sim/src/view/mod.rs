@@ -8,6 +8,8 @@ mod text;
 mod timeline;
 pub mod words;
 
+pub(crate) use text::{Names as EventNames, fault_name, line as event_line};
+
 use std::io::{self, Write};
 
 use downbeat_core::machine::Instant;

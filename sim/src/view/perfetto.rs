@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use downbeat_core::machine::Instant;
 use serde_json::{Value, json};
 
-use super::timeline::{Happening, Kind, Lane, Process, Row, Timeline};
+use super::timeline::{Happening, Kind, Lane, Process, Row, Timeline, Way};
 use super::{Broken, Cast, words};
 
 /// Writes the trace: one event on a line.
@@ -67,8 +67,11 @@ fn of(line: &Timeline, event: &Happening) -> Vec<(u64, Value)> {
         }
         Happening::Arrow(number) => {
             let Some(arrow) = line.arrows.get(*number) else { return Vec::new() };
-            let (cat, name) =
-                if arrow.second_run { ("second run", "runs again") } else { ("retry", "retry") };
+            let (cat, name) = match arrow.kind {
+                Way::Retry => ("retry", "reports again"),
+                Way::SecondRun => ("second run", "runs again after a lapse"),
+                Way::NextRun => ("next run", "runs again"),
+            };
             let end = |ph: &str, (at, lane): (Instant, Lane)| {
                 let (pid, tid) = place(lane);
                 let at = at.as_micros();

@@ -105,7 +105,18 @@ pub(super) struct Mark {
 pub(super) struct Arrow {
     pub(super) from: (Instant, Lane),
     pub(super) to: (Instant, Lane),
-    pub(super) second_run: bool,
+    pub(super) kind: Way,
+}
+
+/// What an arrow leads to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Way {
+    /// From a failed report to the next.
+    Retry,
+    /// From a lapse to the run that it costs.
+    SecondRun,
+    /// From a yield, or a failure that the task reported, to the next run.
+    NextRun,
 }
 
 /// The order in which things happened, by their numbers.

@@ -7,7 +7,7 @@ use downbeat_core::machine::Instant;
 
 use super::lanes::{Layout, title};
 use super::{PIECES_MAX, Scale, escape};
-use crate::view::timeline::{Kind, Lane, Process, Row, Span, Timeline};
+use crate::view::timeline::{Kind, Lane, Process, Row, Span, Timeline, Way};
 use crate::view::words;
 
 /// One or many spans that are drawn as one.
@@ -45,7 +45,7 @@ fn together<'a>(spans: &[&'a Span], end: Instant, scale: Scale, near: f64) -> Ve
     for span in spans {
         let until = span.until.unwrap_or(end);
         let class = class(span);
-        if span.lane.1 == Row::Poll && class != "empty" {
+        if span.lane.1 == Row::Poll && class != "empty" && near < 1.0 {
             latest.remove(&(span.lane, "empty"));
         }
         let before = latest.get(&(span.lane, class)).copied().and_then(|at| pieces.get_mut(at));
@@ -127,14 +127,15 @@ fn rect(svg: &mut String, piece: &Piece<'_>, end: Instant, scale: Scale, layout:
 
 /// Draws an arrow from each failed attempt to its retry, and from each lapse to the second run.
 pub(super) fn arrows(svg: &mut String, line: &Timeline, scale: Scale, layout: &Layout) {
-    for arrow in line.arrows.iter().take(PIECES_MAX / 4) {
+    let drawn = line.arrows.iter().filter(|arrow| arrow.kind != Way::NextRun);
+    for arrow in drawn.take(PIECES_MAX / 4) {
         let middle =
             |lane: Lane| layout.place(lane, None).map(|(y, height)| f64::from(y) + f64::from(height) / 2.0);
         let (Some(from_y), Some(to_y)) = (middle(arrow.from.1), middle(arrow.to.1)) else { continue };
         let (from_x, to_x) = (scale.x(arrow.from.0), scale.x(arrow.to.0));
-        let class = if arrow.second_run { "again" } else { "try" };
+        let class = if arrow.kind == Way::SecondRun { "again" } else { "try" };
         let bend = if arrow.from.1 == arrow.to.1 { -9.0 } else { 0.0 };
-        let what = if arrow.second_run { "runs again" } else { "reports again" };
+        let what = if arrow.kind == Way::SecondRun { "runs again after a lapse" } else { "reports again" };
         let (from, to) = (words::time(arrow.from.0), words::time(arrow.to.0));
         let _ = writeln!(
             svg,

@@ -1,10 +1,12 @@
 //! From events to a timeline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use downbeat_core::machine::{Action, CallId, Control, Input, Instant, Outcome, Reply, SlotId, TaskKey, Why};
+use downbeat_core::machine::{
+    Action, CallId, Control, Fault, Input, Instant, Outcome, Reply, SlotId, TaskKey, Why,
+};
 
-use super::{Arrow, Happening, Kind, Lane, Mark, Process, Row, Span, Timeline};
+use super::{Arrow, Happening, Kind, Lane, Mark, Process, Row, Span, Timeline, Way};
 use crate::event::{Effect, Event};
 use crate::view::text::{effect_words, fault_name};
 use crate::view::words;
@@ -15,6 +17,8 @@ struct Unit {
     up: Option<usize>,
     paused: Option<usize>,
     backoff: Option<usize>,
+    /// The latest refresh failed, or a call was refused since for its token.
+    refused: bool,
     /// Calls in flight: their spans, and how many tasks they brought.
     calls: BTreeMap<CallId, (usize, u32)>,
     slots: BTreeMap<u16, Held>,
@@ -41,6 +45,7 @@ pub(super) struct Builder {
     /// Where each task was last held, and when it lapsed there or was run there.
     seen: BTreeMap<TaskKey, (Instant, Lane)>,
     retry_of: BTreeMap<TaskKey, TaskKey>,
+    lapsed: BTreeSet<TaskKey>,
     ends: BTreeMap<Lane, Instant>,
     open: u64,
 }
@@ -132,7 +137,10 @@ impl Builder {
     fn arrow_to_run(&mut self, at: Instant, lane: Lane, key: TaskKey) {
         let before = self.seen.get(&key).or_else(|| self.seen.get(self.retry_of.get(&key)?)).copied();
         if let Some(from) = before {
-            self.arrow(Arrow { from, to: (at, lane), second_run: true });
+            let lapsed = self.lapsed.contains(&key)
+                || self.retry_of.get(&key).is_some_and(|of| self.lapsed.contains(of));
+            let kind = if lapsed { Way::SecondRun } else { Way::NextRun };
+            self.arrow(Arrow { from, to: (at, lane), kind });
         }
     }
 
@@ -147,6 +155,13 @@ impl Builder {
             {
                 span.kind = Kind::EmptyPoll;
             }
+        }
+        match reply {
+            Err(error) if kind == Kind::Refresh || error.fault == Fault::Unauthorized => {
+                self.unit(worker).refused = true;
+            }
+            Ok(_) => self.unit(worker).refused = false,
+            Err(_) => {}
         }
         self.end(at, span, reply.is_err(), &said);
         self.line.calls.extend(reply.is_err().then_some((at, true)));
@@ -245,7 +260,7 @@ impl Builder {
         let failed = self.held(worker, slot).and_then(|held| held.failed.take());
         let (lane, task) = self.report_again(at, worker, slot);
         if let Some(from) = failed {
-            self.arrow(Arrow { from: (from, lane), to: (at, lane), second_run: false });
+            self.arrow(Arrow { from: (from, lane), to: (at, lane), kind: Way::Retry });
         }
         let next = if take_next { ", takes the next" } else { "" };
         let note = format!("attempt {}{next}", u32::from(attempt) + 1);
@@ -264,7 +279,9 @@ impl Builder {
     }
 
     fn wait(&mut self, at: Instant, worker: u32, why: Why) {
-        let blocks = matches!(why, Why::Failing | Why::Unreachable | Why::Auth | Why::RetryAfter);
+        // A wait for the token to grow old is none that anything suffers from.
+        let blocks = matches!(why, Why::Failing | Why::Unreachable | Why::RetryAfter)
+            || (why == Why::Auth && self.unit(worker).refused);
         let now = self.unit(worker).backoff;
         let same =
             now.and_then(|span| self.line.spans.get(span)).is_some_and(|span| span.note == words::why(why));
@@ -335,6 +352,7 @@ impl Builder {
             }
             Effect::Lapsed { key, worker } => {
                 self.open = self.open.saturating_sub(1);
+                self.lapsed.insert(*key);
                 let slots = &self.unit(*worker).slots;
                 let place = slots.iter().find(|(_, held)| held.key == *key).map(|(index, _)| *index);
                 if let Some(index) = place {

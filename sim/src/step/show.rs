@@ -1,0 +1,162 @@
+//! The state of machines, for people.
+
+use std::fmt::Write as _;
+
+use downbeat_core::machine::{Instant, Mode, Outcome, Phase};
+
+use crate::replay::{Boxed, Core};
+use crate::view::{Cast, words};
+
+/// The state of all workers.
+pub(super) fn all(core: &Core, cast: &Cast) -> String {
+    let mut text = hub(core);
+    for worker in core.workers() {
+        text += &self::worker(core, cast, Some(worker));
+    }
+    if text.is_empty() { "no worker runs\n".to_owned() } else { text }
+}
+
+fn hub(core: &Core) -> String {
+    let Some(hub) = core.hub() else { return String::new() };
+    let token =
+        hub.token_generation().map_or_else(|| "missing".to_owned(), |number| format!("number {number}"));
+    format!(
+        "hub\n  calls in flight      {} of {}\n  token                {token}\n  link failures        {}\n",
+        hub.calls_in_flight(),
+        hub.policy().max_calls,
+        hub.link_failures()
+    )
+}
+
+/// The state of one worker, of the hub where none is named.
+pub(super) fn worker(core: &Core, cast: &Cast, worker: Option<u32>) -> String {
+    let Some(worker) = worker else { return hub(core) };
+    let name = cast.name(worker);
+    let Some(machine) = core.machine(worker) else { return format!("{name}\n  does not run\n") };
+    let now = machine.snapshot();
+    let mut text = format!("{name}\n");
+    let mut row = |what: &str, value: String| {
+        let _ = writeln!(text, "  {what:<20} {value}");
+    };
+    row("clock", words::clock(now.now));
+    row("mode", mode(now.mode));
+    row(
+        "places",
+        format!("{} of {} held, {} running, room for {}", now.held, now.capacity, now.running, now.room),
+    );
+    let polling = if now.polling { ", a poll among them" } else { "" };
+    row("calls in flight", format!("{} of {}{polling}", now.calls_in_flight, machine.policy().max_calls));
+    row("calls made", now.calls_made.to_string());
+    let gate = if now.poll_gate <= now.now {
+        "open".to_owned()
+    } else {
+        format!("until {}: {}", words::clock(now.poll_gate), words::why(now.poll_gate_why))
+    };
+    row("poll gate", gate);
+    row("empty polls", now.empty_polls.to_string());
+    row("failed polls", now.failed_polls.to_string());
+    row("link failures", now.link_failures.to_string());
+    if machine.policy().authenticated || now.auth_failures > 0 {
+        let token =
+            if now.token_missing { "missing".to_owned() } else { format!("number {}", now.token_generation) };
+        row("token", token);
+        row("auth failures", now.auth_failures.to_string());
+    }
+    for held in machine.held_tasks() {
+        let due = |what: &str, at: Option<Instant>| {
+            at.map_or_else(String::new, |at| format!(", {what} {}", words::clock(at)))
+        };
+        let phase = match held.phase {
+            Phase::Free => "free",
+            Phase::Running => "running",
+            Phase::Recalled => "recalled",
+            Phase::Reporting => "reporting",
+            Phase::Spent(_) => "given up",
+        };
+        let attempt =
+            if held.attempt > 0 { format!(", {} reports failed", held.attempt) } else { String::new() };
+        let again = match (held.phase, held.outcome) {
+            (Phase::Reporting, Outcome::Yield { callback_after }) => {
+                format!(", again in {}", words::span(callback_after))
+            }
+            _ => String::new(),
+        };
+        let what = words::task(held.key);
+        let (report, lease) = (due("report due", held.report_due), due("lease due", held.lease_due));
+        row(&words::slot(held.slot), format!("{what} {phase}{again}{attempt}{report}{lease}"));
+    }
+    text
+}
+
+fn mode(mode: Mode) -> String {
+    match mode {
+        Mode::Open => "open".to_owned(),
+        Mode::Paused => "paused".to_owned(),
+        Mode::Draining { recall_at: None } => "draining".to_owned(),
+        Mode::Draining { recall_at: Some(at) } => format!("draining, recalls at {}", words::clock(at)),
+        Mode::Recalling { abort_at } => format!("recalling, aborts at {}", words::clock(abort_at)),
+        Mode::Aborted => "aborted".to_owned(),
+        Mode::Stopped => "stopped".to_owned(),
+    }
+}
+
+/// What a worker waits for.
+pub(super) fn why(core: &Core, cast: &Cast, worker: Option<u32>) -> String {
+    let hub_waits = core.hub().map(|hub| waits("the hub", hub.deadline()));
+    let Some(worker) = worker else {
+        return hub_waits.unwrap_or_else(|| "of which worker? such as `why 1`\n".to_owned());
+    };
+    let name = cast.name(worker);
+    let Some(machine) = core.machine(worker) else { return format!("{name} does not run\n") };
+    let mut text = waits(&name, machine.deadline());
+    text += &hub_waits.unwrap_or_default();
+    for reason in reasons(machine) {
+        let _ = writeln!(text, "  {reason}");
+    }
+    text
+}
+
+fn waits(name: &str, deadline: Option<(Instant, downbeat_core::machine::Why)>) -> String {
+    match deadline {
+        Some((at, why)) => format!("{name} wants to be woken at {}: {}\n", words::clock(at), words::why(why)),
+        None => format!("{name} waits for an input: nothing comes due by itself\n"),
+    }
+}
+
+/// What keeps a worker from polling.
+fn reasons(machine: &Boxed) -> Vec<String> {
+    let now = machine.snapshot();
+    let mut found = Vec::new();
+    if now.mode != Mode::Open {
+        found.push(format!("no poll: {}", mode(now.mode)));
+    }
+    if now.polling {
+        found.push("a poll is in flight, and there is never a second".to_owned());
+    }
+    if now.room == 0 {
+        found.push("no poll: no free place that is not promised".to_owned());
+    }
+    if now.calls_in_flight >= machine.policy().max_calls {
+        found.push("no call: all lanes are in use".to_owned());
+    }
+    if now.token_missing {
+        found.push("no call: a token is wanted and not there".to_owned());
+    }
+    if now.link_failures > 0 {
+        found.push(format!(
+            "one call at a time: the server was not reached {} times in a row",
+            now.link_failures
+        ));
+    }
+    if now.poll_gate > now.now {
+        let (at, why) = (words::clock(now.poll_gate), words::why(now.poll_gate_why));
+        found.push(format!("no poll before {at}: {why}"));
+    }
+    for held in machine.held_tasks().filter(|held| held.phase == Phase::Reporting && held.attempt > 0) {
+        let due = held
+            .report_due
+            .map_or_else(|| "now on its way".to_owned(), |at| format!("due at {}", words::clock(at)));
+        found.push(format!("the result of {} failed {} times, {due}", words::task(held.key), held.attempt));
+    }
+    found
+}
