@@ -65,6 +65,14 @@ pub enum Error {
         /// The field and what it takes.
         cause: PolicyError,
     },
+    /// The record cannot be written where it is asked for.
+    #[error("the record {}: {cause}; choose a file in a directory that this process may write to", path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        cause: io::Error,
+    },
     /// The store's directory cannot be used.
     #[error("the store {}: {cause}; results that the server does not take are kept there", path.display())]
     Store {

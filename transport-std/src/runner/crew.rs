@@ -18,6 +18,7 @@ use downbeat_core::machine::{
 use super::perform::Performer;
 use super::shared::Shared;
 use crate::context::lock;
+use crate::record::Recorder;
 
 /// How long a thread waits after an unexpected error before it goes on.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
@@ -39,6 +40,8 @@ pub(crate) struct Crew {
 /// What the one lock guards.
 struct Engine {
     hub: StdHub,
+    /// Notes each step, where somebody wants a record.
+    recorder: Option<Recorder>,
     jobs: VecDeque<HubAction>,
     /// When the hub wants a tick.
     until: Option<Instant>,
@@ -58,9 +61,17 @@ struct Engine {
 impl Engine {
     /// Steps the hub until it has nothing more to ask for now.
     fn tell(&mut self, now: Instant, input: HubInput) {
-        let mut action = self.hub.step(now, input);
+        let mut action = self.step(now, input);
         while self.note(action) {
-            action = self.hub.step(now, HubInput::Tick);
+            action = self.step(now, HubInput::Tick);
+        }
+    }
+
+    /// One step of the hub.
+    fn step(&mut self, now: Instant, input: HubInput) -> HubAction {
+        match &mut self.recorder {
+            Some(recorder) => recorder.step(&mut self.hub, now, input),
+            None => self.hub.step(now, input),
         }
     }
 
@@ -115,9 +126,10 @@ impl Engine {
 }
 
 impl Crew {
-    pub(crate) fn new(hub: StdHub, most_threads: usize) -> Self {
+    pub(crate) fn new(hub: StdHub, recorder: Option<Recorder>, most_threads: usize) -> Self {
         let engine = Engine {
             hub,
+            recorder,
             jobs: VecDeque::new(),
             until: Some(Instant::ZERO),
             stopped: false,
@@ -134,6 +146,12 @@ impl Crew {
     /// Looks at the hub.
     pub(crate) fn look<T>(&self, look: impl FnOnce(&StdHub) -> T) -> T {
         look(&lock(&self.engine).hub)
+    }
+
+    /// Ends the record, if there is one, and waits until it is written.
+    pub(crate) fn end_record(&self) {
+        let recorder = lock(&self.engine).recorder.take();
+        recorder.into_iter().for_each(Recorder::finish);
     }
 
     /// Waits until the hub has stopped and every result is where it is to be. Neither a call that hangs nor user code
@@ -184,7 +202,7 @@ impl Shared {
         keep: impl FnOnce(Action) -> Kept,
     ) -> Option<HubAction> {
         let mut engine = lock(&self.crew.engine);
-        let action = engine.hub.step(self.clock.now(), HubInput::Worker { worker, input });
+        let action = engine.step(self.clock.now(), HubInput::Worker { worker, input });
         let kept = match action {
             HubAction::Worker { worker: of, action: what } if of == worker => keep(what),
             HubAction::Worker { .. }

@@ -27,6 +27,7 @@ impl Running {
         let shared = &self.handle.shared;
         shared.crew.wait_ended();
         shared.declare_over();
+        shared.crew.end_record();
         shared.counts.summary()
     }
 }

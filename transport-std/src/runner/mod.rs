@@ -22,8 +22,10 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::lean::TransportChoice;
 use crate::metrics::Metrics;
+use crate::record::Recording;
 use crate::worker::Worker;
 
+pub(crate) use crew::StdHub;
 pub(crate) use shared::{Factory, Shared};
 
 pub use handle::{Handle, Running, Summary, WorkerState};
@@ -40,6 +42,7 @@ pub struct Runner {
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) max_calls: u16,
     pub(crate) store: Option<PathBuf>,
+    pub(crate) record: Option<Recording>,
     pub(crate) events: Option<SyncSender<Event>>,
     pub(crate) transport: TransportChoice,
     pub(crate) signals: bool,
@@ -74,6 +77,7 @@ impl Runner {
             drain_timeout: Some(Duration::from_secs(25)),
             max_calls: 16,
             store: None,
+            record: None,
             events: None,
             transport: TransportChoice::default(),
             signals: true,
@@ -174,6 +178,14 @@ impl Runner {
     #[must_use]
     pub fn store(mut self, directory: impl AsRef<Path>) -> Self {
         self.store = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Records the run, for `downbeat-sim replay`, `view` and `explain` (docs/timelines.md): no input, output, reason or
+    /// token is in a record. Default: nothing is recorded.
+    #[must_use]
+    pub fn record(mut self, recording: Recording) -> Self {
+        self.record = Some(recording);
         self
     }
 

@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::sync::{Arc, Condvar, Mutex, RwLock};
 
-use downbeat_core::machine::{Control, Hub, HubInput, HubPolicy, Input, LONG_POLL_MAX, PolicyError};
+use downbeat_core::machine::{Clock, Control, Hub, HubInput, HubPolicy, Input, LONG_POLL_MAX, PolicyError};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -16,6 +16,7 @@ use crate::admin;
 use crate::clock::{StdClock, unix_millis};
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::record::{Facts, Recorder};
 use crate::store::Store;
 use crate::transport::UreqTransport;
 use crate::worker::Worker;
@@ -38,7 +39,7 @@ impl Runner {
         let storage = UreqTransport::new(&url, clock)?;
         let transports = self.transport.factory(&url, clock, &storage)?;
         let paused: Vec<bool> = self.workers.iter().map(|worker| worker.paused).collect();
-        let crew = self.crew()?;
+        let crew = self.crew(&clock)?;
         let worker_id = self.worker_id.take().unwrap_or_else(host_and_process);
         let sides: Box<[Side]> = std::mem::take(&mut self.workers)
             .into_iter()
@@ -76,7 +77,7 @@ impl Runner {
     }
 
     /// The hub with its machines, and the bounds of its crew.
-    fn crew(&self) -> Result<Crew, Error> {
+    fn crew(&self, clock: &StdClock) -> Result<Crew, Error> {
         let mut members = Vec::new();
         let mut slots = 0;
         let seed = seed();
@@ -94,7 +95,18 @@ impl Runner {
         };
         let of_all = |cause| Error::Policy { task: "*".to_owned(), cause };
         let hub = Hub::new(members.into_boxed_slice(), policy, seed).map_err(of_all)?;
-        Ok(Crew::new(hub, slots + usize::from(self.max_calls) + SPARE_THREADS))
+        let recorder = self.recorder(seed, clock)?;
+        Ok(Crew::new(hub, recorder, slots + usize::from(self.max_calls) + SPARE_THREADS))
+    }
+
+    fn recorder(&self, seed: u64, clock: &StdClock) -> Result<Option<Recorder>, Error> {
+        let Some(recording) = self.record.clone() else { return Ok(None) };
+        let since = i64::try_from(clock.now().as_millis()).unwrap_or(0);
+        let epoch_ms = u64::try_from(unix_millis().saturating_sub(since)).unwrap_or(0);
+        let names = self.workers.iter().map(|worker| worker.task.clone()).collect();
+        let path = recording.file.clone();
+        let recorder = Recorder::start(recording, Facts { seed, epoch_ms, names });
+        recorder.map(Some).map_err(|cause| Error::Record { path, cause })
     }
 
     fn member(&self, worker: &Worker, seed: u64) -> Result<StdMember, Error> {
