@@ -37,7 +37,7 @@ Exit codes:
 #[derive(Subcommand)]
 enum Command {
     /// Make commands workers, and run them until SIGTERM or Ctrl-C.
-    Run(run::Args),
+    Run(Box<run::Args>),
     /// Run a development server on loopback, with an example workflow, until Ctrl-C.
     Dev(dev::Args),
     /// See workers at work: development server, workers and a stream of tasks in one process.
@@ -63,7 +63,7 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     let Args { command, logs } = Args::parse();
     ExitCode::from(match command {
-        Command::Run(args) => run::run(args, &logs),
+        Command::Run(args) => run::run(*args, &logs),
         Command::Dev(args) => dev::run(&args, &logs),
         Command::Demo(args) => demo::run(&args, &logs),
         Command::Check(args) => check::check(args),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use downbeat::{Context, Error, RawValue, Runner, Summary, TaskError, TransportChoice, Worker};
+use downbeat::{Context, Error, RawValue, Recording, Runner, Summary, TaskError, TransportChoice, Worker};
 use signal_hook::consts::SIGCHLD;
 use tracing::{error, info, warn};
 
@@ -51,6 +51,10 @@ pub(crate) struct Args {
     /// A directory for results that the server does not take: they are sent again, also after a restart.
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
+
+    /// Record what the workers are told and decide, for `downbeat-sim replay` and `view`; five files of 64 MiB at most.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
 
     /// How long running tasks may take to finish once the process is asked to end [default: 25s].
     #[arg(long, value_name = "TIME", value_parser = value::duration)]
@@ -105,12 +109,13 @@ Exit codes:
   2  the command line or the configuration cannot be used";
 
 pub(crate) fn run(args: Args, logs: &logs::Args) -> u8 {
+    let record = args.record.clone();
     let settings = match config::resolve(args.into(), &Env::of_process()) {
         Ok(settings) => settings,
         Err(problems) => return say::problems(&problems),
     };
     logs::start(logs, "info");
-    let served = serve(settings);
+    let served = serve(settings, record);
     // Whatever a command was still doing, its task is not ours any more.
     exec::end_all();
     match served {
@@ -161,7 +166,7 @@ impl std::fmt::Display for Failure {
 }
 
 /// Runs until drained.
-fn serve(settings: Settings) -> Result<Summary, Failure> {
+fn serve(settings: Settings, record: Option<PathBuf>) -> Result<Summary, Failure> {
     let scratch = Arc::new(Scratch::new().map_err(Failure::Scratch)?);
     // A SIGCHLD that this process was started to ignore would have commands reaped before their exit codes are read;
     // any handler ends that.
@@ -183,6 +188,9 @@ fn serve(settings: Settings) -> Result<Summary, Failure> {
     }
     if let Some(store) = settings.store {
         runner = runner.store(store.value);
+    }
+    if let Some(file) = record {
+        runner = runner.record(Recording::new(file));
     }
     if let Some(worker_id) = settings.worker_id {
         runner = runner.worker_id(worker_id.value);

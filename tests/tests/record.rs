@@ -34,7 +34,7 @@ impl Drop for Place {
 
 fn greet(_: Box<RawValue>, context: &Context) -> Result<Box<RawValue>, TaskError> {
     context.log("greeting");
-    Ok(RawValue::from_string(r#"{"answer":"an output that is nobody's business"}"#.to_owned()).unwrap())
+    Ok(RawValue::from_string(r#"{"answer":"an output that is nobody's business"}"#.to_owned())?)
 }
 
 const SOON: Duration = Duration::from_millis(20);
