@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use downbeat_core::machine::{Action, Entry, HubAction, Input, Instant, Machine, Policy};
 use downbeat_core::record::Step;
 
-use crate::oracle::Violation;
+use crate::oracle::{Jury, Setting, Violation};
 use crate::record::{Header, HubState, Line, Record};
 
 /// What became of a replay.
@@ -21,12 +21,21 @@ pub struct Replay {
     pub dropped: u64,
     /// The first step at which the core answers something else.
     pub divergence: Option<Divergence>,
+    /// What the oracles say.
+    pub verdict: Verdict,
+}
+
+/// What the oracles say of a record.
+#[derive(Debug, Default)]
+pub struct Verdict {
     /// How many rules were judged.
     pub judges: usize,
-    /// Rules that cannot be judged, for want of a server or of a scenario in the record.
+    /// Rules that were not judged.
     pub skipped: Vec<&'static str>,
-    /// What the oracles found, one for each rule at the most.
-    pub violations: Vec<Violation>,
+    /// Why they, or those after a time, were not.
+    pub reasons: Vec<String>,
+    /// The first rule that was broken.
+    pub violation: Option<Violation>,
 }
 
 /// The core, told the same, answers something else.
@@ -90,7 +99,61 @@ pub fn replay(record: &Record) -> Replay {
             });
         }
     }
+    replay.verdict = judge(record);
     replay
+}
+
+/// Rules about what a hub owns: a worker's own record shows only a part of it.
+const OF_THE_HUB: [&str; 5] = ["S9 ", "S10 ", "S14 ", "S20 ", "L6 "];
+
+/// Shows the oracles what the record says, as far as they can know what came before.
+fn judge(record: &Record) -> Verdict {
+    let header = record.header();
+    let mut verdict = Verdict::default();
+    let setting = match header.and_then(|header| header.scenario.as_ref()) {
+        Some(scenario) => Setting::of(scenario),
+        None => {
+            verdict.reasons.push("the record does not show what the server did".to_owned());
+            Setting::of_workers(&record.cast().collect::<Vec<_>>())
+        }
+    };
+    let mut jury = Jury::new(setting);
+    verdict.skipped = jury.skipped();
+    if record.hub().is_some() {
+        let dismissed = jury.dismiss(|name| OF_THE_HUB.iter().any(|of| name.starts_with(of)));
+        verdict.skipped.extend(dismissed);
+        verdict
+            .reasons
+            .push("token, lanes and link are the hub's, and these rules judge single workers".to_owned());
+    }
+    if header.is_some_and(|header| header.segment > 0) {
+        verdict.skipped.extend(jury.dismiss(|_| true));
+        let why = "it begins in the middle of a run: put the earlier segments before it (FILE.1 and so on), oldest first";
+        verdict.reasons.push(why.to_owned());
+        return verdict;
+    }
+    verdict.judges = jury.names().count();
+    let mut end = Instant::ZERO;
+    for entry in &record.entries {
+        if let Line::Gap(gap) = &entry.line {
+            let at = gap.t.as_millis() / 1_000;
+            verdict.reasons.push(format!("steps are missing at {at} s: nothing is judged from there on"));
+            return verdict;
+        }
+        for event in record.events_of(entry) {
+            end = end.max(event.at());
+            if let Err(violation) = jury.see(&event) {
+                verdict.violation = Some(violation);
+                return verdict;
+            }
+        }
+    }
+    if record.truncated {
+        verdict.reasons.push("the record is cut off: what had not ended by then is no fault".to_owned());
+    } else {
+        verdict.violation = jury.finish(end).err();
+    }
+    verdict
 }
 
 /// The machines of a record, as far as its lines have been applied.

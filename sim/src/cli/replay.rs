@@ -13,7 +13,7 @@ const SAFETY: u8 = 10;
 /// A rule of liveness is broken.
 const LIVENESS: u8 = 11;
 /// The core answers something else than the record says.
-const DIVERGENCE: u8 = 12;
+const DIVERGENCE: u8 = super::NONDETERMINISM;
 
 /// Arguments of `replay`.
 #[derive(clap::Args)]
@@ -47,28 +47,27 @@ fn report(record: &Record, replay: &Replay, out: &mut dyn Write, err: &mut dyn W
     }
     let segments = if replay.segments == 1 { "segment" } else { "segments" };
     writeln!(out, "{} steps of {} {segments} replayed", replay.steps, replay.segments)?;
-    if !replay.skipped.is_empty() {
-        writeln!(
-            out,
-            "not judged, for want of a server or a scenario in the record: {}",
-            replay.skipped.join(", ")
-        )?;
+    let verdict = &replay.verdict;
+    writeln!(out, "judged by {} rules", verdict.judges)?;
+    if !verdict.skipped.is_empty() {
+        writeln!(out, "not judged: {}", verdict.skipped.join(", "))?;
     }
-    writeln!(out, "judged by {} rules", replay.judges)?;
-    for broken in &replay.violations {
+    for reason in &verdict.reasons {
+        writeln!(out, "  because {reason}")?;
+    }
+    if let Some(broken) = &verdict.violation {
         writeln!(err, "FAIL  {broken}")?;
     }
     if let Some(divergence) = &replay.divergence {
         diverged(record, divergence, err)?;
     }
-    let (safety, liveness): (Vec<_>, Vec<_>) =
-        replay.violations.iter().partition(|violation| !violation.is_liveness());
-    Ok(match (safety.is_empty(), liveness.is_empty(), replay.divergence) {
-        (false, ..) => SAFETY,
-        (true, false, _) => LIVENESS,
-        (true, true, Some(_)) => DIVERGENCE,
-        (true, true, None) => {
-            writeln!(out, "the core gives every recorded answer again, and no rule is broken")?;
+    Ok(match (&verdict.violation, replay.divergence) {
+        (Some(broken), _) if broken.is_liveness() => LIVENESS,
+        (Some(_), _) => SAFETY,
+        (None, Some(_)) => DIVERGENCE,
+        (None, None) => {
+            let rules = if verdict.judges > 0 { ", and no rule is broken" } else { "" };
+            writeln!(out, "the core gives every recorded answer again{rules}")?;
             PASS
         }
     })

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::record::{self, Record};
 use crate::scenario::{self, Profile};
+use crate::swarm;
 
 /// The run to look at.
 #[derive(clap::Args)]
@@ -15,7 +16,7 @@ pub(super) struct Source {
     /// Run the scenario of this seed.
     #[arg(long, value_name = "N", conflicts_with = "record")]
     seed: Option<u64>,
-    /// How rough the scenario of the seed is.
+    /// How rough the scenario of the seed is; by default the seed draws one, as in a swarm.
     #[arg(long, value_enum, requires = "seed")]
     profile: Option<Profile>,
     /// Read this record, of the simulator or of `downbeat run --record`.
@@ -31,7 +32,10 @@ impl Source {
         }
         let scenario = match &self.scenario {
             Some(file) => scenario::read(file).map_err(|error| error.to_string())?,
-            None => scenario::generate(self.seed.unwrap_or_default(), self.profile.unwrap_or_default()),
+            None => {
+                let seed = self.seed.unwrap_or_default();
+                scenario::generate(seed, self.profile.unwrap_or_else(|| swarm::profile_of(seed)))
+            }
         };
         Ok(Record::of_run(&scenario))
     }

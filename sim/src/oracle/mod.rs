@@ -212,6 +212,13 @@ impl Jury {
         all(&self.setting).iter().map(|oracle| oracle.name()).filter(|name| !judged.contains(name)).collect()
     }
 
+    /// Sends the oracles home whose names are picked; answers those names.
+    pub fn dismiss(&mut self, picked: impl Fn(&str) -> bool) -> Vec<&'static str> {
+        let names = self.names().filter(|name| picked(name)).collect();
+        self.oracles.retain(|oracle| !picked(oracle.name()));
+        names
+    }
+
     /// What the record says of each worker so far.
     #[must_use]
     pub fn pages(&self) -> &[Page] {

@@ -7,6 +7,7 @@ use downbeat_core::record::{self, Gap, Group, Step};
 use serde::{Deserialize, Serialize};
 
 use crate::event::{Effect, Event};
+use crate::oracle::Violation;
 use crate::scenario::{FaultKind, Scenario};
 use crate::world::machine_seed;
 
@@ -105,6 +106,13 @@ impl Line {
             What::Healed {} => Self::Event(Event::Healed { at }),
             What::Violation(broken) => Self::Violation { t, broken },
         })
+    }
+
+    /// The line that tells of a broken rule.
+    #[must_use]
+    pub fn violation(found: &Violation) -> Self {
+        let (rule, what) = (found.oracle.to_owned(), found.what.clone());
+        Self::Violation { t: found.at, broken: BrokenRule { rule, w: found.worker, what } }
     }
 
     /// Writes the line, without its end.

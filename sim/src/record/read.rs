@@ -13,7 +13,8 @@ use super::line::{Header, Line, Liner, events_of};
 use super::write::header;
 use crate::event::Event;
 use crate::scenario::Scenario;
-use crate::world::{Watcher, World};
+use crate::trial;
+use crate::world::Watcher;
 
 /// A record, as far as it can be read.
 #[derive(Debug)]
@@ -206,7 +207,7 @@ impl Record {
         step.into_iter().flatten().chain(other)
     }
 
-    /// The record of a run of a scenario, without a file between.
+    /// The record of a run of a scenario, without a file between. All oracles judge it; the first broken rule ends it.
     #[must_use]
     pub fn of_run(scenario: &Scenario) -> Self {
         struct Keeper {
@@ -224,9 +225,11 @@ impl Record {
 
         let first = Entry { number: 1, line: Line::Header(Box::new(header(scenario))) };
         let mut keeper = Keeper { entries: vec![first], liner: Liner::new(scenario) };
-        let mut world = World::<Sound>::new(scenario);
-        world.watch(&mut keeper);
-        world.run();
+        let trial = trial::run::<Sound>(scenario, &mut [&mut keeper]);
+        if let Some(violation) = &trial.violation {
+            let line = Line::violation(violation);
+            keeper.entries.push(Entry { number: keeper.entries.len() + 1, line });
+        }
         Self { name: scenario.name.clone(), entries: keeper.entries, truncated: false }
     }
 }

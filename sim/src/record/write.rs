@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use downbeat_core::record::{Group, VERSION};
 
-use super::line::{BrokenRule, Header, Line, Liner};
+use super::line::{Header, Line, Liner};
 use crate::event::Event;
 use crate::oracle::Violation;
 use crate::scenario::Scenario;
@@ -28,9 +28,7 @@ impl<W: Write> Recorder<W> {
 
     /// Notes that a rule was broken.
     pub fn violation(&mut self, violation: &Violation) {
-        let rule = violation.oracle.to_owned();
-        let broken = BrokenRule { rule, w: violation.worker, what: violation.what.clone() };
-        self.write(&Line::Violation { t: violation.at, broken });
+        self.write(&Line::violation(violation));
     }
 
     /// Ends the record.
