@@ -103,8 +103,8 @@ pub fn replay(record: &Record) -> Replay {
     replay
 }
 
-/// Rules about what a hub owns: a worker's own record shows only a part of it.
-const OF_THE_HUB: [&str; 5] = ["S9 ", "S10 ", "S14 ", "S20 ", "L6 "];
+/// Rules about what a hub owns, and about waits: a hub's workers have neither token nor link nor waits of their own.
+const OF_THE_HUB: [&str; 4] = ["S9 ", "S14 ", "S20 ", "L"];
 
 /// Shows the oracles what the record says, as far as they can know what came before.
 fn judge(record: &Record) -> Verdict {
@@ -124,7 +124,7 @@ fn judge(record: &Record) -> Verdict {
         verdict.skipped.extend(dismissed);
         verdict
             .reasons
-            .push("token, lanes and link are the hub's, and these rules judge single workers".to_owned());
+            .push("token, link and waits are the hub's, and these rules judge single workers".to_owned());
     }
     if header.is_some_and(|header| header.segment > 0) {
         verdict.skipped.extend(jury.dismiss(|_| true));

@@ -1,4 +1,5 @@
 //! The named scenarios, and those of past failures, pass with every oracle on.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::path::{Path, PathBuf};
 

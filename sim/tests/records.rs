@@ -28,15 +28,17 @@ fn a_record_is_read_as_it_was_written_and_the_core_says_it_all_again() {
             assert_eq!(String::from_utf8_lossy(&again), written, "seed {seed}");
             let replay = replay(&record);
             assert_eq!(replay.divergence, None, "seed {seed} {}", profile.name());
+            assert_eq!(replay.verdict.violation, None, "seed {seed} {}", profile.name());
             assert!(replay.steps > 100 && replay.untried == 0);
         }
     }
 }
 
-/// The number of the line at which the core first disagrees.
-fn divergence(lines: &[String]) -> Option<usize> {
+/// The number of the line at which the core first disagrees, and the rule that the oracles find broken.
+fn found(lines: &[String]) -> (Option<usize>, Option<&'static str>) {
     let record = parse(&lines.join("\n")).unwrap_or_else(|error| panic!("{error}"));
-    replay(&record).divergence.map(|found| found.line)
+    let replay = replay(&record);
+    (replay.divergence.map(|found| found.line), replay.verdict.violation.map(|found| found.oracle))
 }
 
 fn outage_record() -> Vec<String> {
@@ -54,10 +56,11 @@ fn first(lines: &[String], what: &str) -> usize {
 #[test]
 fn a_result_that_was_taken_out_is_missed() {
     let mut lines = outage_record();
-    assert_eq!(divergence(&lines), None);
+    assert_eq!(found(&lines), (None, None));
     let at = first(&lines, "\"do\":{\"update\"");
     lines.remove(at);
-    assert!(divergence(&lines).is_some_and(|line| line > at));
+    let (line, rule) = found(&lines);
+    assert!(line.is_some_and(|line| line > at) && rule.is_some(), "{line:?} {rule:?}");
 }
 
 #[test]
@@ -68,7 +71,7 @@ fn a_poll_that_was_moved_before_its_gate_is_found() {
     let end = lines[at].find(',').unwrap();
     let time: u64 = lines[at]["{\"t\":".len()..end].parse().unwrap();
     lines[at] = format!("{{\"t\":{}{}", time - 1_000, &lines[at][end..]);
-    assert_eq!(divergence(&lines), Some(at + 1));
+    assert_eq!(found(&lines), (Some(at + 1), Some("S8 poll-gate")));
 }
 
 #[test]
@@ -76,7 +79,7 @@ fn a_task_that_was_made_to_run_twice_is_found() {
     let mut lines = outage_record();
     let at = first(&lines, "\"do\":{\"run\"");
     lines.insert(at + 1, lines[at].clone());
-    assert_eq!(divergence(&lines), Some(at + 2));
+    assert_eq!(found(&lines), (Some(at + 2), Some("S1 conservation")));
 }
 
 #[test]
@@ -84,7 +87,8 @@ fn a_last_line_that_is_cut_off_is_left_out() {
     let whole = outage_record().join("\n");
     let record = parse(&whole[..whole.len() - 20]).unwrap();
     assert!(record.truncated);
-    assert_eq!(replay(&record).divergence, None);
+    let replay = replay(&record);
+    assert_eq!((replay.divergence, replay.verdict.violation), (None, None));
 }
 
 #[test]

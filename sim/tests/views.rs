@@ -4,6 +4,7 @@ use std::path::Path;
 
 use downbeat_sim::explain::{Whose, explain};
 use downbeat_sim::record::{Record, read};
+use downbeat_sim::scenario;
 use downbeat_sim::step::Stepper;
 use downbeat_sim::view::{View, write};
 
@@ -93,12 +94,37 @@ fn a_task_and_a_slot_have_their_stories() {
     insta::assert_snapshot!(stories.join("\n"));
 }
 
-#[test]
-fn the_stepper_goes_forwards_backwards_and_to_breaks() {
-    let commands = "help\nbreak failed worker=1\nbreaks\nrun\nshow 1\nstep 2\nback 2\ndiff\nwhy 1\n\
-                    to 12.5\nshow\nwhy 0\ndiff\nclear\nbreak violation\nrun\nbreak nonsense\nbogus\nrun\nback\nquit\n";
-    let record = outage();
+/// What the stepper says to each command, about a run of now: the core's rules may differ from the fixture's.
+fn talk(commands: &str) -> Vec<String> {
+    let scenario = scenario::parse("outage.toml", include_str!("fixtures/outage.toml"), false);
+    let record = Record::of_run(&scenario.unwrap_or_else(|error| panic!("{error}")));
     let mut out = Vec::new();
-    Stepper::new(&record).talk(&mut commands.as_bytes(), &mut out, true).unwrap();
-    insta::assert_snapshot!(String::from_utf8_lossy(&out));
+    let told = Stepper::new(&record).talk(&mut commands.as_bytes(), &mut out, true);
+    told.unwrap_or_else(|error| panic!("{error}"));
+    String::from_utf8_lossy(&out).split("> ").map(str::to_owned).collect()
+}
+
+#[test]
+fn the_stepper_stops_at_breaks_and_shows_what_changed() {
+    let said = talk("break failed worker=1\nrun\ndiff\nwhy 1\nshow 1\nrun\n");
+    let [_, set, run, diff, why, show, again, _] = said.as_slice() else { panic!("{said:#?}") };
+    assert!(set.contains("break 1: failed worker=1"), "{set}");
+    assert!(run.contains("w1   replied") && run.contains("not sent"), "{run}");
+    assert!(diff.contains("+ link failures        1") && diff.contains("- link failures        0"), "{diff}");
+    assert!(why.contains("the server was not reached 1 times in a row"), "{why}");
+    assert!(show.contains("1 reports failed, report due"), "{show}");
+    assert!(again.contains("break 1") && again != run, "{again}");
+}
+
+#[test]
+fn the_stepper_goes_back_to_where_it_was() {
+    let said =
+        talk("to 12.5\nshow\nstep 5\nback 5\nshow\nto 1.5\nto 12.5\nshow\nbogus\nbreak nothing\nquit\n");
+    let [_, there, first, _, back, second, _, _, third, bogus, nothing, _] = said.as_slice() else {
+        panic!("{said:#?}")
+    };
+    assert_eq!(there.split_once('\n').map(|told| told.1), back.split_once('\n').map(|told| told.1));
+    assert!(first.contains("worker 0") && first.contains("worker 1"), "{first}");
+    assert_eq!((second, third), (first, first));
+    assert!(bogus.contains("`bogus` is no command") && nothing.contains("nothing to stop at"));
 }

@@ -89,6 +89,8 @@ fn the_record_of_a_run_is_replayed_to_the_last_answer() {
     let record = read(&file).unwrap();
     let replay = replay(&record);
     assert_eq!(replay.divergence, None);
+    assert_eq!(replay.verdict.violation, None);
+    assert!(replay.verdict.judges > 10, "{:?}", replay.verdict);
     assert!(replay.steps > 100 && replay.untried == 0 && replay.dropped == 0, "{replay:?}");
     let story = explain(&record, &Whose::Task("t-7".to_owned())).unwrap().to_string();
     assert!(story.contains("runs it in slot") && story.contains("its result was accepted"), "{story}");
@@ -113,5 +115,6 @@ fn each_segment_is_replayed_alone() {
     }
     assert!(!place.0.join("run.jsonl.4").exists());
     let replay = replay(&Record::from_lines("together".to_owned(), together.as_bytes()).unwrap());
+    assert_eq!(replay.verdict.violation, None);
     assert_eq!((replay.divergence, replay.segments >= 4), (None, true));
 }

@@ -38,7 +38,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
-    let seeds = args.seeds.unwrap_or(if args.time.is_some() { u64::MAX } else { 1_000 });
+    let seeds = args.seeds.unwrap_or_else(|| if args.time.is_some() { u64::MAX } else { 1_000 });
     let plan = Plan {
         start: args.start,
         seeds,

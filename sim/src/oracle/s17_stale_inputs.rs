@@ -27,7 +27,12 @@ impl Oracle for StaleInputs {
                 Input::Leased { call, .. } if !page.calls.iter().any(|open| open.id == call) => {
                     Err("runs a task of a call that is not open".to_owned())
                 }
-                _ => Ok(()),
+                Input::Tick
+                | Input::Leased { .. }
+                | Input::Replied { .. }
+                | Input::Finished { .. }
+                | Input::Token(_)
+                | Input::Control(_) => Ok(()),
             },
             Action::Refuse { .. }
             | Action::Ignore { .. }
