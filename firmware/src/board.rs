@@ -178,6 +178,16 @@ pub fn sleep(time: Duration) {
     });
 }
 
+/// The interrupts up to the last one used; the table of all 240 that the core may have would be a kilobyte.
+#[unsafe(link_section = ".vector_table.interrupts")]
+#[unsafe(no_mangle)]
+static __INTERRUPTS: [unsafe extern "C" fn(); TIMER0_INTERRUPT as usize + 1] = {
+    unsafe extern "C" {
+        fn DefaultHandler();
+    }
+    [DefaultHandler; TIMER0_INTERRUPT as usize + 1]
+};
+
 /// Interrupts only end a sleep: each turns itself off.
 #[exception]
 // SAFETY: it shares the interrupt masks with `sleep` alone, which writes them with interrupts off.

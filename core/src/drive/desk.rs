@@ -6,7 +6,7 @@ use heapless::Vec;
 
 use crate::machine::{Action, CallId, Input, Instant, Outcome, SlotId, TaskKey, TaskMeta, Worker};
 use crate::ports::{End, Executor, Progress};
-use crate::wire::{Element, Ids, InputError, Misfit, Output, Status, TaskResult, TaskView, cut_into};
+use crate::wire::{EXTERNAL, Element, Ids, Misfit, Output, Status, TaskResult, TaskView, cut_into};
 
 /// The machine and, under the same indexes, what the server must be told of each task.
 pub(super) struct Desk<const N: usize, const R: usize> {
@@ -92,7 +92,7 @@ impl<const N: usize, const R: usize> Desk<N, R> {
         let action = self.worker.step(now, Input::Leased { call, task: task.meta() });
         let Some((slot, place)) = self.lease(action, &task.ids, task.output) else { return };
         if task.external_input.is_some() {
-            return place.fail(slot, true, format_args!("{}", InputError::External));
+            return place.fail(slot, true, format_args!("{EXTERNAL}"));
         }
         place.stage = match executor.start(slot, &task.assignment(task_type)) {
             Ok(()) => Stage::Running { slot, wake: Instant::ZERO },

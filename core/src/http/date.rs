@@ -30,16 +30,16 @@ pub fn http_date(text: &[u8]) -> Option<u64> {
         _ => return None,
     };
     let day = day.filter(|day| (1..=31).contains(day))?;
-    days(year, month?, day)?.checked_mul(86_400)?.checked_add(time?)
+    u64::from(days(year, month?, day)?).checked_mul(86_400)?.checked_add(u64::from(time?))
 }
 
-fn number(word: &[u8]) -> Option<u64> {
+fn number(word: &[u8]) -> Option<u32> {
     let digits = word.len() <= 4 && word.iter().all(u8::is_ascii_digit);
     core::str::from_utf8(word).ok().filter(|_| digits)?.parse().ok()
 }
 
 /// `HH:MM:SS` in seconds.
-fn clock(word: &[u8]) -> Option<u64> {
+fn clock(word: &[u8]) -> Option<u32> {
     let mut parts = word.split(|byte| *byte == b':').map(number);
     let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
     let sound = parts.next().is_none() && hour < 24 && minute < 60 && second <= 60;
@@ -48,15 +48,15 @@ fn clock(word: &[u8]) -> Option<u64> {
 }
 
 /// 1 to 12; the names of days are none.
-fn month_of(word: &[u8]) -> Option<u64> {
+fn month_of(word: &[u8]) -> Option<u32> {
     const MONTHS: [&[u8; 3]; 12] =
         [b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"];
     let at = MONTHS.iter().position(|month| word.eq_ignore_ascii_case(*month))?;
-    u64::try_from(at).ok()?.checked_add(1)
+    u32::try_from(at).ok()?.checked_add(1)
 }
 
 /// Days since 1970-01-01. Years are counted from March, so that a leap day is the last of its year.
-fn days(year: u64, month: u64, day: u64) -> Option<u64> {
+fn days(year: u32, month: u32, day: u32) -> Option<u32> {
     let (year, month) =
         if month > 2 { (year, month.checked_sub(3)?) } else { (year.checked_sub(1)?, month.checked_add(9)?) };
     let leaps = (year / 4).checked_sub(year / 100)?.checked_add(year / 400)?;

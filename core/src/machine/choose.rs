@@ -312,8 +312,8 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     /// The first obligation towards the server other than a poll, whether or not it can be met then.
     fn next_obligation(&self) -> Option<(Instant, Why)> {
         let refresh = self.refresh_wanted().map(|at| (at, Why::Auth));
-        let all = [refresh, self.next_refusal(), self.next_lease(), self.next_report()];
-        all.into_iter().flatten().min_by_key(|(at, _)| *at)
+        let all = [self.next_refusal(), self.next_lease(), self.next_report()];
+        all.iter().fold(refresh, |first, next| earlier(first, *next))
     }
 
     /// When something can be done next, and what; or what is in the way.
@@ -324,7 +324,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
             Mode::Open | Mode::Paused | Mode::Aborted | Mode::Stopped => None,
         };
         let call = if self.mode == Mode::Aborted { None } else { self.next_sending() };
-        match [mode, call].into_iter().flatten().min_by_key(|(at, _)| *at) {
+        match earlier(mode, call) {
             Some((at, why)) => (Some(at), why),
             None => (None, self.obstacle()),
         }
@@ -340,16 +340,16 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
             Rules::Downbeat => self.auth.opens_at(),
             Rules::Seed => Some(Instant::ZERO),
         };
-        let refresh = self.refresh_wanted().map(|at| (at, Why::Auth));
+        let ready = |due: Option<(Instant, Why)>| {
+            due.map(|due| raise(due, link, Why::Unreachable))
+                .filter(|(at, _)| *at > self.now || M::DEADLINE_OF_BLOCKED)
+        };
+        let refresh = ready(self.refresh_wanted().map(|at| (at, Why::Auth)));
+        let Some(gate) = auth else { return refresh };
         let authorised = [self.next_refusal(), self.next_lease(), self.next_report(), self.next_poll()];
-        let authorised =
-            authorised.into_iter().flatten().filter_map(|due| auth.map(|gate| raise(due, gate, Why::Auth)));
-        refresh
-            .into_iter()
-            .chain(authorised)
-            .map(|due| raise(due, link, Why::Unreachable))
-            .filter(|(at, _)| *at > self.now || M::DEADLINE_OF_BLOCKED)
-            .min_by_key(|(at, _)| *at)
+        authorised
+            .iter()
+            .fold(refresh, |first, due| earlier(first, ready(due.map(|due| raise(due, gate, Why::Auth)))))
     }
 
     fn next_refusal(&self) -> Option<(Instant, Why)> {
@@ -387,6 +387,15 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
             _ if self.room() == 0 => Why::Full,
             Mode::Open => Why::Busy,
         }
+    }
+}
+
+/// The earlier of two deadlines; of equal ones the first.
+fn earlier(first: Option<(Instant, Why)>, next: Option<(Instant, Why)>) -> Option<(Instant, Why)> {
+    match (first, next) {
+        (Some((at, _)), Some((before, _))) if before < at => next,
+        (Some(_), _) => first,
+        (None, _) => next,
     }
 }
 

@@ -23,8 +23,11 @@ impl Rng {
         if percent == 0 {
             return 0;
         }
-        let room = u128::from(whole).saturating_mul(u128::from(percent)) / 100;
-        let draw = u128::from(self.next()).saturating_mul(room.saturating_add(1)) >> 64;
+        let percent = u64::from(percent);
+        let room =
+            (whole / 100).saturating_mul(percent).saturating_add((whole % 100).saturating_mul(percent) / 100);
+        // The high half of a product of two halves: what 64 bits hold.
+        let draw = u128::from(self.next()).wrapping_mul(u128::from(room.saturating_add(1))) >> 64;
         u64::try_from(draw).unwrap_or(u64::MAX)
     }
 }

@@ -88,6 +88,14 @@ impl<C: Clock + ?Sized> Clock for &C {
 }
 
 /// Microseconds in a duration; saturates at `u64::MAX`.
+///
+/// A function of its own on small machines, which have no 64-bit multiplication: it is used everywhere.
+#[cfg_attr(target_pointer_width = "32", inline(never))]
 pub(crate) const fn micros(delay: Duration) -> u64 {
-    delay.as_secs().saturating_mul(1_000_000).saturating_add(delay.subsec_micros() as u64)
+    const SECS_MAX: u64 = u64::MAX / 1_000_000;
+    let secs = delay.as_secs();
+    if secs > SECS_MAX {
+        return u64::MAX;
+    }
+    secs.wrapping_mul(1_000_000).saturating_add(delay.subsec_micros() as u64)
 }

@@ -38,5 +38,6 @@ pub use scan::{DEPTH_MAX, Mark, Scanner, SyntaxError, SyntaxKind, validate};
 pub use task::{Element, ID_MAX, Ids, Misfit, REASON_MAX, TaskView, Tasks, tasks};
 pub(crate) use text::cut_into;
 pub use text::{Chars, Text, TooLong, bounded};
+pub(crate) use typed::EXTERNAL;
 pub use typed::{InputError, Task};
 pub use value::{Members, Value, find, members};

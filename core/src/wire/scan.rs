@@ -24,8 +24,8 @@ pub const DEPTH_MAX: u32 = 128;
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Scanner {
-    /// One bit per level: 1 is an object.
-    objects: u128,
+    /// One bit per level: 1 is an object. In words, for small machines shift no wide numbers.
+    objects: [u32; 4],
     at: usize,
     depth: u32,
     state: State,
@@ -203,7 +203,7 @@ impl Scanner {
     /// Makes a scanner that expects a document.
     #[must_use]
     pub const fn new() -> Self {
-        Self { objects: 0, at: 0, depth: 0, state: State::Value }
+        Self { objects: [0; 4], at: 0, depth: 0, state: State::Value }
     }
 
     /// How many arrays and objects are open, after the last byte.
@@ -382,8 +382,10 @@ impl Scanner {
     }
 
     fn open(&mut self, object: bool) -> Result<Mark, SyntaxKind> {
-        let bit = 1_u128.checked_shl(self.depth).unwrap_or(0);
-        self.objects = if object { self.objects | bit } else { self.objects & !bit };
+        let (word, bit) = level(self.depth);
+        if let Some(word) = self.objects.get_mut(word) {
+            *word = if object { *word | bit } else { *word & !bit };
+        }
         self.depth = self.depth.checked_add(1).ok_or(SyntaxKind::TooDeep)?;
         self.state = if self.depth > DEPTH_MAX {
             State::Deep
@@ -410,8 +412,8 @@ impl Scanner {
     }
 
     fn in_object(&self) -> bool {
-        let bit = 1_u128.checked_shl(self.depth.saturating_sub(1)).unwrap_or(0);
-        self.objects & bit != 0
+        let (word, bit) = level(self.depth.saturating_sub(1));
+        self.objects.get(word).is_some_and(|word| word & bit != 0)
     }
 
     fn string(&mut self, key: bool, part: Part, byte: u8) -> Result<Mark, SyntaxKind> {
@@ -479,4 +481,9 @@ impl Number {
     const fn is_whole(self) -> bool {
         matches!(self, Self::Zero | Self::Digits | Self::Fraction | Self::Exponent)
     }
+}
+
+/// Which word of [`Scanner::objects`] a level is in, and which bit of it.
+const fn level(depth: u32) -> (usize, u32) {
+    ((depth / 32) as usize, 1 << (depth % 32))
 }

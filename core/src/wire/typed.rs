@@ -75,11 +75,13 @@ impl fmt::Display for InputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unfit(cause) => write!(f, "the task's input is not what this worker takes: {cause}"),
-            Self::External => f.write_str(
-                "the task's input is in external storage, which this worker cannot read; give the task less input",
-            ),
+            Self::External => f.write_str(EXTERNAL),
         }
     }
 }
+
+/// The text of [`InputError::External`].
+pub(crate) const EXTERNAL: &str =
+    "the task's input is in external storage, which this worker cannot read; give the task less input";
 
 impl core::error::Error for InputError {}
