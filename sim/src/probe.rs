@@ -221,7 +221,7 @@ impl Probes {
                 let taken = self.delivered.contains(&call);
                 self.hit_if(unknown && taken, 1);
                 if let Some(asked) = error.retry_after {
-                    let backoff = step.page.policy.failing.base;
+                    let backoff = step.page.policy.failing.ceiling(step.page.gate.failures);
                     self.hit(if asked > backoff { 11 } else { 12 });
                 }
             }

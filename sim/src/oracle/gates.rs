@@ -77,7 +77,8 @@ pub struct PollGate {
     pub why: Why,
     /// Empty polls in a row.
     pub empties: u32,
-    failures: u32,
+    /// Failed polls in a row.
+    pub failures: u32,
     follow_up: bool,
 }
 

@@ -311,7 +311,7 @@ impl Jury {
         if let Some(probes) = &mut self.probes {
             probes.server(effect);
         }
-        for oracle in self.oracles.iter_mut().filter(|oracle| oracle.needs_server()) {
+        for oracle in &mut self.oracles {
             oracle.server(at, effect, &self.pages).map_err(|what| Violation {
                 oracle: oracle.name(),
                 at,
@@ -345,7 +345,7 @@ fn all(setting: &Setting) -> Vec<Box<dyn Oracle>> {
         Box::new(s02_no_result_lost::NoResultLost),
         Box::new(s03_one_effect::OneEffect::default()),
         Box::new(s04_no_dangerous_repeat::NoDangerousRepeat),
-        Box::new(s05_no_double_run::NoDoubleRun::default()),
+        Box::new(s05_no_double_run::NoDoubleRun::new(setting)),
         Box::new(s06_leases_kept::LeasesKept),
         Box::new(s07_no_pointless_heartbeat::NoPointlessHeartbeat),
         Box::new(s08_poll_gate::PollGate),

@@ -1,17 +1,32 @@
 //! S5: no two runs of a task overlap.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use downbeat_core::machine::{Action, Input, TaskKey};
+use downbeat_core::machine::{Action, Input, Instant, TaskKey};
 
 use super::book::Page;
-use super::{Oracle, Ruling, Step};
+use super::{Oracle, Ruling, Setting, Step};
+use crate::event::Effect;
 
 /// No two runs of a task overlap, in one worker or across the fleet. A lapsed lease gives the retry a new key, so that
-/// two runs of one key are always a mistake.
-#[derive(Debug, Default)]
+/// two runs of one key are a mistake; but for a task that the server handed out without a lease, as a second delivery.
+#[derive(Debug)]
 pub(super) struct NoDoubleRun {
     runs: BTreeMap<TaskKey, u32>,
+    sees_server: bool,
+    /// Who was given a lease with which call.
+    leased: BTreeSet<(TaskKey, u32, u64)>,
+}
+
+impl NoDoubleRun {
+    pub(super) fn new(setting: &Setting) -> Self {
+        Self { runs: BTreeMap::new(), sees_server: setting.sees_server, leased: BTreeSet::new() }
+    }
+
+    fn is_leased(&mut self, step: &Step<'_>, key: TaskKey) -> bool {
+        let Input::Leased { call, .. } = *step.input else { return true };
+        !self.sees_server || self.leased.remove(&(key, step.worker, call.to_bits()))
+    }
 }
 
 impl Oracle for NoDoubleRun {
@@ -36,6 +51,7 @@ impl Oracle for NoDoubleRun {
                 }
                 Ok(())
             }
+            Action::Run { key, .. } if !self.is_leased(step, key) => Ok(()),
             Action::Run { key, .. } => match self.runs.insert(key, step.worker) {
                 Some(other) => Err(format!(
                     "runs task {:032x} while worker {other} runs it, whose lease has not ended",
@@ -54,6 +70,13 @@ impl Oracle for NoDoubleRun {
             | Action::Wait { .. }
             | Action::Stopped => Ok(()),
         }
+    }
+
+    fn server(&mut self, _: Instant, effect: &Effect, _: &[Page]) -> Ruling {
+        if let Effect::Delivered { key, worker, call, .. } = *effect {
+            self.leased.insert((key, worker, call.to_bits()));
+        }
+        Ok(())
     }
 
     fn life(&mut self, _: u32, page: &Page) {

@@ -112,7 +112,7 @@ impl<M: Mutant> World<'_, M> {
                 return Some(Said::Failed(CallError { fault, retry_after }));
             }
         }
-        let poisoned = ask.result_of().is_some_and(|key| self.faults.poisons(key));
+        let poisoned = ask.result_of().is_some_and(|key| self.faults.poisons(worker, ask, key));
         poisoned.then(|| Said::fault(Fault::Server))
     }
 

@@ -52,11 +52,12 @@ impl<'a> Faults<'a> {
     }
 
     /// Whether the server takes no result of this task.
-    pub(crate) fn poisons(&self, key: TaskKey) -> bool {
+    pub(crate) fn poisons(&self, worker: u32, ask: &Ask, key: TaskKey) -> bool {
         let draw = mix(u64::try_from(key.to_u128() & u128::from(u64::MAX)).unwrap_or(0)) % 100;
         let poison = |index: &usize| {
             let fault = self.plan.get(*index)?;
-            (fault.kind == FaultKind::Poison && draw < u64::from(fault.percent)).then_some(())
+            let hit = fault.kind == FaultKind::Poison && concerns(fault, worker, ask);
+            (hit && draw < u64::from(fault.percent)).then_some(())
         };
         self.active.iter().any(|index| poison(index).is_some())
     }
