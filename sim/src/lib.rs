@@ -12,6 +12,7 @@
 //! | [`world`] | workers, server and network in one queue of events |
 //! | [`trial`], [`swarm`], [`probe`] | one run judged, many of them, and what they must have met |
 //! | [`mutants`], [`canary`] | checks that the checks work |
+//! | [`table`] | what two policies do to a server in trouble |
 //! | [`shrink`], [`report`] | a failing run made small, and told |
 //! | [`cli`] | the command line |
 
@@ -33,6 +34,7 @@ pub mod server;
 pub mod shrink;
 pub mod step;
 pub mod swarm;
+pub mod table;
 pub mod trial;
 pub mod view;
 pub mod world;

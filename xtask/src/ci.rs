@@ -59,6 +59,15 @@ const STEPS: &[Step] = &[
     step("seed-traces", "the seed's timing, to the millisecond", "read the case in tests/vectors", || {
         passed(seed_traces)
     }),
+    step("mutants", "every known mistake is caught by an oracle", "add the scenario that shows it", || {
+        passed(|| simulate(&["mutants"]))
+    }),
+    step(
+        "swarm",
+        "a minute of seeds from this commit on, every rule judged",
+        "run the command that the report names, then `downbeat-sim shrink`",
+        || passed(swarm),
+    ),
     step(
         "readme",
         "the commands of README.md and docs/ are taken",
@@ -175,6 +184,19 @@ fn doc() -> Result<Done, Failure> {
     let mut doc = cargo();
     doc.args(["doc", "--locked", "--workspace", "--all-features", "--no-deps", "--document-private-items"]);
     run(doc.env("RUSTDOCFLAGS", "-D warnings")).map(|()| Done::Passed)
+}
+
+/// A swarm whose first seed is the commit's.
+fn swarm() -> Result<(), Failure> {
+    let commit = std::process::Command::new("git").args(["rev-parse", "HEAD"]).output();
+    let commit =
+        commit.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let start = u64::from_str_radix(commit.get(..12).unwrap_or("0"), 16).unwrap_or(0).to_string();
+    simulate(&["swarm", "--for", "60s", "--start", &start])
+}
+
+fn simulate(args: &[&str]) -> Result<(), Failure> {
+    run(process::command(release_binary("downbeat-sim")?).args(args))
 }
 
 fn seed_traces() -> Result<(), Failure> {

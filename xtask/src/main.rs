@@ -4,6 +4,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool talks to people")]
 
 mod args;
+mod bench_sim;
 mod ci;
 mod clock;
 mod conductor;
@@ -29,6 +30,7 @@ cargo xtask readme                           every command of README.md and docs
 cargo xtask examples [--simulator BINARY]    each example against `downbeat-sim serve`
 cargo xtask firmware [--real] [--workflows N] [--simulator BINARY] [--update-sizes] [--build]
                                              the core on a Cortex-M3 under QEMU, against `downbeat-sim serve` with faults
+cargo xtask bench-sim                        how fast the simulator is: figures of sim/scenarios/bench, and of a swarm
 cargo xtask real-server [--backend sqlite|redis|both] [--workflows N] [--downbeat BINARY] [--panicking BINARY]
                                              1,000 workflows of a real Conductor, brought to their expected ends
 cargo xtask conductor [--backend sqlite|redis] [--port N]
@@ -57,6 +59,7 @@ fn dispatch(command: &str, args: &Args<'_>) -> Result<(), Failure> {
         "ci" => ci::main(args),
         "purity" => args.none().and_then(|()| purity::check()),
         "readme" => args.none().and_then(|()| readme::check()),
+        "bench-sim" => args.none().and_then(|()| bench_sim::main()),
         "real-server" => real_server::main(args),
         "conductor" => conductor::main(args),
         "examples" => examples::main(args),

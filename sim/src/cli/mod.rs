@@ -13,6 +13,7 @@ mod shrink;
 mod source;
 mod step;
 mod swarm;
+mod table;
 mod view;
 
 use std::io::{self, Write};
@@ -63,6 +64,8 @@ enum Command {
     Shrink(shrink::Args),
     /// Run one scenario twice and compare.
     Check(check::Args),
+    /// What Downbeat's rules and the seed's do to a server in trouble, as a table.
+    Table(table::Args),
     /// Let the oracles catch every known mistake.
     Mutants(mutants::Args),
     /// Run traces of the original Ruby class through the machine; prints `N passed, N failed`.
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
         Command::Swarm(args) => swarm::run(&args, &mut out, &mut err),
         Command::Shrink(args) => shrink::run(&args, &mut out, &mut err),
         Command::Check(args) => check::run(&args, &mut out, &mut err),
+        Command::Table(args) => table::run(&args, &mut out, &mut err),
         Command::Mutants(args) => mutants::run(&args, &mut out, &mut err),
         Command::Conform(args) => conform::run(&args, &mut out, &mut err),
         Command::Replay(args) => replay::run(&args, &mut out, &mut err),

@@ -79,12 +79,26 @@ pub struct PollGate {
     pub empties: u32,
     /// Failed polls in a row.
     pub failures: u32,
+    /// Polls in a row that were answered with 401.
+    refusals: u32,
+    /// The end of the latest `Retry-After`.
+    hold: Range,
     follow_up: bool,
+    /// The record leaves open what an answer did to the gate: nothing is said of it any more in this life.
+    pub vague: bool,
 }
 
 impl PollGate {
-    pub(super) const OPEN: Self =
-        Self { opens: Range::OPEN, why: Why::Empty, empties: 0, failures: 0, follow_up: false };
+    pub(super) const OPEN: Self = Self {
+        opens: Range::OPEN,
+        why: Why::Empty,
+        empties: 0,
+        failures: 0,
+        refusals: 0,
+        hold: Range::OPEN,
+        follow_up: false,
+        vague: false,
+    };
 
     /// How a poll sent now asks.
     #[must_use]
@@ -104,8 +118,8 @@ impl PollGate {
 
     /// A poll, or the poll inside a report, brought tasks.
     pub(super) fn brought(&mut self, now: Instant, kind: PollKind, got: u16, asked: u16, policy: &Policy) {
-        self.failures = 0;
-        self.open(now);
+        self.answered();
+        self.close(Range::at(now), Why::Empty);
         match kind {
             PollKind::Long => self.follow_up = true,
             PollKind::FollowUp => self.follow_up = got >= asked,
@@ -115,32 +129,63 @@ impl PollGate {
     }
 
     pub(super) fn empty(&mut self, sent: Instant, now: Instant, kind: PollKind, policy: &Policy) {
-        self.failures = 0;
+        self.answered();
         if kind == PollKind::FollowUp {
             self.follow_up = false;
-            return self.open(now);
+            return self.close(Range::at(now), Why::Empty);
         }
         self.empties = self.empties.saturating_add(1);
         let delay = empty_delay(self.empties).min(policy.poll_interval);
-        self.opens = Range::shortened(sent, delay, policy.empty_jitter);
-        self.why = Why::Empty;
+        self.close(Range::shortened(sent, delay, policy.empty_jitter), Why::Empty);
     }
 
     pub(super) fn failed(&mut self, now: Instant, reply: &Reply, policy: &Policy) {
         if matches!(reply, Err(error) if error.fault == Fault::Unauthorized) {
-            return self.open(now);
+            let delay = backoff(now, &policy.auth, self.refusals);
+            let why = if self.refusals == 0 { Why::Empty } else { Why::Auth };
+            self.refusals = self.refusals.saturating_add(1);
+            return self.close(delay, why);
         }
         self.failures = self.failures.saturating_add(1);
-        self.opens = backoff(now, &policy.failing, self.failures);
-        self.why = Why::Failing;
         if let Some(asked) = retry_after(now, reply, policy) {
-            self.opens = self.opens.max(asked);
+            self.hold = self.hold.max(asked);
+        }
+        self.close(backoff(now, &policy.failing, self.failures), Why::Failing);
+    }
+
+    /// The answer to a report that was a poll too.
+    pub(super) fn report_failed(&mut self, now: Instant, reply: &Reply, policy: &Policy) {
+        if let Some(asked) = retry_after(now, reply, policy) {
+            self.hold = self.hold.max(asked);
+            self.close(self.opens, self.why);
         }
     }
 
-    fn open(&mut self, now: Instant) {
-        self.opens = Range::at(now);
-        self.why = Why::Empty;
+    /// Whether a failure keeps it closed: then a report that was a poll too says nothing of it. `None`: perhaps.
+    pub(super) fn is_failing(&self, now: Instant) -> Option<bool> {
+        match self.why {
+            Why::Empty => Some(false),
+            _ if self.opens.lo > now => Some(true),
+            _ if self.opens.hi <= now => Some(false),
+            _ => None,
+        }
+    }
+
+    /// A wait tells when the gate opens.
+    pub(super) fn told(&mut self, until: Instant) {
+        if self.opens.lo <= until && until <= self.opens.hi {
+            self.opens = Range::at(until);
+        }
+    }
+
+    fn answered(&mut self) {
+        self.failures = 0;
+        self.refusals = 0;
+    }
+
+    fn close(&mut self, opens: Range, why: Why) {
+        self.why = if self.hold.hi > opens.lo { Why::RetryAfter } else { why };
+        self.opens = opens.max(self.hold);
     }
 }
 
@@ -188,6 +233,8 @@ impl LinkGate {
 pub struct TokenGate {
     /// Nobody wants one.
     pub unwanted: bool,
+    /// There is a key to ask with.
+    keyed: bool,
     /// There is one.
     pub fresh: bool,
     /// It was accepted once.
@@ -210,6 +257,7 @@ impl TokenGate {
     pub(super) const fn new(wanted: bool) -> Self {
         Self {
             unwanted: !wanted,
+            keyed: wanted,
             fresh: false,
             proven: false,
             generation: 0,
@@ -248,10 +296,15 @@ impl TokenGate {
                 self.fresh = true;
                 self.proven = false;
                 self.generation += 1;
-                self.renew_at = now.after(four_fifths(life));
+                self.renew_at = now.after(four_fifths(life).max(policy.auth.base));
                 self.opens = Range::at(now);
             }
-            Ok(Answer::NoAuth) => *self = Self { generation: self.generation, ..Self::new(false) },
+            Ok(Answer::NoAuth) => {
+                self.unwanted = true;
+                self.fresh = false;
+                self.renew_at = Instant::FAR_FUTURE;
+                self.opens = Range::at(now);
+            }
             Ok(Answer::Done) | Err(_) => {
                 self.fail(now, policy);
                 if let Some(asked) = retry_after(now, reply, policy) {
@@ -286,6 +339,7 @@ impl TokenGate {
                 self.vague = true;
                 self.fail(now, policy);
             }
+            self.unwanted = !self.keyed;
         } else if generation == self.generation && self.fresh {
             self.fresh = false;
             if self.proven {

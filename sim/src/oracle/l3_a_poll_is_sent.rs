@@ -17,7 +17,7 @@ impl Oracle for APollIsSent {
     fn step(&mut self, step: &Step<'_>) -> Ruling {
         let page = step.page;
         let Action::Wait { until, why } = *step.action else { return Ok(()) };
-        let wants = page.mode == Mode::Open && page.poll().is_none() && page.room() > 0;
+        let wants = page.mode == Mode::Open && page.poll().is_none() && page.room() > 0 && !page.gate.vague;
         if !wants || !page.is_unhindered() {
             return Ok(());
         }

@@ -32,7 +32,8 @@ impl ATokenIsHad {
 }
 
 fn wants(page: &Page) -> bool {
-    let asleep = page.mode == Mode::Paused && page.held == 0 && page.poll().is_none();
+    let asleep =
+        page.mode == Mode::Paused && page.held == 0 && page.poll().is_none() && page.refusal.is_none();
     !page.token.unwanted
         && !page.token.fresh
         && !asleep

@@ -31,7 +31,7 @@ impl Oracle for APauseEnds {
         let Some(at) = *resumed else { return Ok(()) };
         let Action::Wait { until, .. } = *step.action else { return Ok(()) };
         *resumed = None;
-        let polls = page.mode == Mode::Open && page.poll().is_none() && page.room() > 0;
+        let polls = page.mode == Mode::Open && page.poll().is_none() && page.room() > 0 && !page.gate.vague;
         if !polls || page.gate.why != Why::Empty || !page.is_unhindered() {
             return Ok(());
         }

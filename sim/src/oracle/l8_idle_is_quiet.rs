@@ -34,7 +34,10 @@ impl Oracle for IdleIsQuiet {
         if news {
             *quiet = None;
         }
-        if !matches!(step.action, Action::Poll { .. }) || page.gate.kind(&page.policy) == PollKind::FollowUp {
+        if !matches!(step.action, Action::Poll { .. })
+            || page.gate.kind(&page.policy) == PollKind::FollowUp
+            || page.gate.vague
+        {
             return Ok(());
         }
         let (since, polls) = quiet.get_or_insert((page.latest, 0));

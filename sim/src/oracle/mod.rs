@@ -3,6 +3,7 @@
 
 pub mod book;
 pub mod gates;
+mod keep;
 mod setting;
 
 mod l1_every_task_ends;

@@ -41,7 +41,9 @@ impl Oracle for AuthBackoff {
             },
             Action::Wait { until: Some(until), why: Why::Auth } => {
                 let renews = token.fresh && until == token.renew_at.max(token.opens.lo);
-                if renews || (until >= token.opens.lo && until <= token.opens.hi.max(now)) {
+                let gate = page.gate.opens;
+                let refused = page.gate.vague || (gate.lo <= until && until <= gate.hi);
+                if renews || refused || (until >= token.opens.lo && until <= token.opens.hi.max(now)) {
                     return Ok(());
                 }
                 Err(format!(

@@ -65,7 +65,6 @@ pub enum Refusal {
 struct Parked {
     ticket: Ticket,
     count: u16,
-    until: Instant,
 }
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -78,8 +77,10 @@ enum Alarm {
     Overrun(TaskKey),
     /// A task may have waited in its queue for too long.
     Unpolled(TaskKey),
-    /// Polls of this queue may have waited long enough.
+    /// Polls of this queue may meet tasks.
     Polls(u32),
+    /// This poll of this queue has waited long enough.
+    Poll(u32, u64),
 }
 
 /// The server.
@@ -89,7 +90,10 @@ pub struct Server {
     definitions: Vec<Definition>,
     tasks: BTreeMap<TaskKey, Task>,
     queues: BTreeMap<u32, VecDeque<TaskKey>>,
-    parked: BTreeMap<u32, VecDeque<Parked>>,
+    /// Polls that wait, by their queue and in their order.
+    parked: BTreeMap<u32, BTreeMap<u64, Parked>>,
+    /// Polls that have waited so far.
+    polls: u64,
     alarms: BTreeSet<(Instant, Alarm)>,
     tokens: token::Tokens,
     effects: Vec<Effect>,
@@ -111,6 +115,7 @@ impl Server {
             tasks: BTreeMap::new(),
             queues: BTreeMap::new(),
             parked: BTreeMap::new(),
+            polls: 0,
             alarms: BTreeSet::new(),
             effects: Vec::new(),
             made: 0,
@@ -136,7 +141,7 @@ impl Server {
     /// the polls that ended, with their tasks.
     pub fn advance(&mut self, now: Instant) -> Vec<(Ticket, Vec<Handed>)> {
         let mut ended = Vec::new();
-        let mut touched = BTreeSet::new();
+        let (mut touched, mut over) = (BTreeSet::new(), Vec::new());
         while self.alarms.first().is_some_and(|(at, _)| *at <= now) {
             let Some((_, alarm)) = self.alarms.pop_first() else { break };
             match alarm {
@@ -147,12 +152,16 @@ impl Server {
                 Alarm::Polls(queue) => {
                     touched.insert(queue);
                 }
+                Alarm::Poll(queue, number) => over.push((queue, number)),
             }
         }
         touched
             .extend(self.parked.keys().filter(|queue| self.has_news(**queue)).copied().collect::<Vec<_>>());
         for queue in touched {
             self.serve_parked(now, queue, &mut ended);
+        }
+        for (queue, number) in over {
+            self.end_wait(now, queue, number, &mut ended);
         }
         ended
     }

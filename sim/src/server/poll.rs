@@ -36,8 +36,9 @@ impl Server {
             return Ok(Some(self.hand_out(now, ticket, queue, count)));
         }
         let until = now.after(wait.min(WAIT_MAX));
-        self.parked.entry(queue).or_default().push_back(Parked { ticket, count, until });
-        self.alarms.insert((until, Alarm::Polls(queue)));
+        self.polls += 1;
+        self.parked.entry(queue).or_default().insert(self.polls, Parked { ticket, count });
+        self.alarms.insert((until, Alarm::Poll(queue, self.polls)));
         Ok(None)
     }
 
@@ -46,24 +47,35 @@ impl Server {
         self.queues.get(&queue).is_some_and(|ready| !ready.is_empty())
     }
 
+    /// Ends the polls of a queue that have waited for what is in it now, the oldest first.
     pub(super) fn serve_parked(&mut self, now: Instant, queue: u32, ended: &mut Vec<(Ticket, Vec<Handed>)>) {
-        let Some(mut parked) = self.parked.remove(&queue) else { return };
-        parked.retain(|poll| {
+        loop {
             let ready = self.queues.get(&queue).map_or(0, VecDeque::len);
-            let enough = match self.setup.backend {
-                Backend::Redis => ready > 0,
+            let Some(parked) = self.parked.get_mut(&queue).filter(|_| ready > 0) else { return };
+            let backend = self.setup.backend;
+            let enough = |poll: &Parked| match backend {
+                Backend::Redis | Backend::None => true,
                 Backend::Sql => ready >= usize::from(poll.count),
-                Backend::None => true,
             };
-            let over = enough || poll.until <= now;
-            if over {
-                ended.push((poll.ticket, self.hand_out(now, poll.ticket, queue, poll.count)));
-            }
-            !over
-        });
-        if !parked.is_empty() {
-            self.parked.insert(queue, parked);
+            let Some(number) = parked.iter().find(|(_, poll)| enough(poll)).map(|(number, _)| *number) else {
+                return;
+            };
+            self.end_wait(now, queue, number, ended);
         }
+    }
+
+    /// Ends a poll's wait, with what there is.
+    pub(super) fn end_wait(
+        &mut self,
+        now: Instant,
+        queue: u32,
+        number: u64,
+        ended: &mut Vec<(Ticket, Vec<Handed>)>,
+    ) {
+        let Some(poll) = self.parked.get_mut(&queue).and_then(|parked| parked.remove(&number)) else {
+            return;
+        };
+        ended.push((poll.ticket, self.hand_out(now, poll.ticket, queue, poll.count)));
     }
 
     /// Takes tasks off a queue for a worker, before it hears of them (R-POLL-1). One that is over its limit counts
