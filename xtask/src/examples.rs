@@ -8,8 +8,8 @@ use serde_json::json;
 use crate::args::Args;
 use crate::ci::Done;
 use crate::clock::{self, Stopwatch};
-use crate::firmware::model;
-use crate::process::{Failure, Guarded, cargo, command, release_binary, run, target};
+use crate::firmware::{model, toolchain};
+use crate::process::{Failure, Guarded, cargo, command, release_binary, root, run, target};
 use crate::real_server::api::{Api, parse};
 
 /// The programs of examples/src/bin.
@@ -52,6 +52,18 @@ fn check(simulator: &Path) -> Result<(), Failure> {
     for example in EXAMPLES {
         try_one(example, &server.api, &server.url)?;
     }
+    webassembly()
+}
+
+/// Core builds for WebAssembly, with a library that has neither std nor alloc.
+fn webassembly() -> Result<(), Failure> {
+    if let Some(lack) = toolchain::missing() {
+        println!("not built for WebAssembly: {lack}");
+        return Ok(());
+    }
+    let toolchain = toolchain::prepare(toolchain::WASM)?;
+    toolchain.build(&root().join("core"), &["--lib", "--package", "downbeat-core"], &[], &[])?;
+    println!("downbeat-core builds for {}", toolchain::WASM);
     Ok(())
 }
 
