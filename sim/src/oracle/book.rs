@@ -140,6 +140,8 @@ pub struct Refusal {
     /// The call that brought the task, whose lane it shares.
     pub(super) with: CallId,
     pub(super) own_lane: bool,
+    /// How often it failed without effect.
+    pub(super) attempt: u32,
     /// When the task's lease ends.
     pub(super) expires: Instant,
 }

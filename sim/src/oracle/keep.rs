@@ -156,7 +156,7 @@ impl Page {
         let Some(refusal) = self.refusal.filter(|refusal| refusal.call == Some(call.id)) else { return };
         let again = |fault| matches!(fault, Fault::NotSent | Fault::Unauthorized | Fault::Throttled);
         self.refusal = match reply {
-            Err(error) if again(error.fault) => Some(Refusal { call: None, own_lane: false, ..refusal }),
+            Err(error) if again(error.fault) => self.repeat_refusal(refusal, reply),
             Ok(_) | Err(_) => None,
         };
         let policy = self.policy;
@@ -164,6 +164,14 @@ impl Page {
         if refusal.own_lane {
             self.link.replied(self.latest, call.id, reply, &policy);
         }
+    }
+
+    /// It is repeated where its lease has not ended by then.
+    fn repeat_refusal(&self, refusal: Refusal, reply: &Reply) -> Option<Refusal> {
+        let (attempt, failing) = (refusal.attempt + 1, self.policy.failing);
+        let due = Range::shortened(self.latest, failing.ceiling(attempt), failing.jitter);
+        let due = due.max(retry_after(self.latest, reply, &self.policy).unwrap_or(Range::OPEN));
+        (due.lo < refusal.expires).then_some(Refusal { call: None, own_lane: false, attempt, ..refusal })
     }
 
     fn update_replied(&mut self, call: &Call, slot: SlotId, take_next: bool, reply: &Reply) {
@@ -372,7 +380,7 @@ impl Page {
         match (brought, self.refusal) {
             // It shares the lane of the call that is being answered.
             (Some((with, expires)), None) => {
-                self.refusal = Some(Refusal { call: Some(id), with, own_lane: false, expires });
+                self.refusal = Some(Refusal { call: Some(id), with, own_lane: false, attempt: 0, expires });
                 self.push(at, id, CallKind::Refuse);
             }
             // Nobody waits for these.
@@ -382,7 +390,12 @@ impl Page {
                 self.refusal = Some(Refusal { call: Some(id), own_lane: true, ..refusal });
                 self.send(at, id, CallKind::Refuse);
             }
-            (None, None) => self.send(at, id, CallKind::Refuse),
+            (None, None) => {
+                let expires = Instant::FAR_FUTURE;
+                self.refusal =
+                    Some(Refusal { call: Some(id), with: id, own_lane: true, attempt: 1, expires });
+                self.send(at, id, CallKind::Refuse);
+            }
         }
     }
 }
