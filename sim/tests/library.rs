@@ -49,6 +49,12 @@ fn the_scenarios_of_the_mistakes_pass_with_the_sound_machine() {
 }
 
 #[test]
+fn the_published_schema_is_the_one_that_is_checked() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/scenario.schema.json");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), downbeat_sim::scenario::schema());
+}
+
+#[test]
 fn past_failures_stay_mended() {
     all_pass("regressions");
 }
