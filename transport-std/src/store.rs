@@ -3,11 +3,12 @@
 //! ```text
 //! DIR/lock                      held by the runner that uses the directory
 //! DIR/<time>-<pid>-<n>.json     a result to be sent again: the body of POST /tasks, mode 0600
-//! DIR/dead/                     what the server rejected, or did not take for 24 hours
+//! DIR/dead/                     what the server rejected, or did not take within 24 hours
 //! DIR/damaged/                  files that are no results
 //! ```
 //!
-//! A file is written under another name, synchronised, and renamed: it is whole or not there.
+//! A file is written under another name (`.new`), synchronised, and renamed: it is whole or not there. What a crash or
+//! a full disk leaves under the other name is removed.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -35,10 +36,8 @@ pub(crate) struct Store {
 
 /// What a stored file is.
 pub(crate) enum Stored {
-    /// A result to be sent.
-    Result(Vec<u8>),
-    /// It was too old, and is among the dead now.
-    Dead,
+    /// A result to be sent. `last`: it is so old that it counts as dead if the server does not take it now.
+    Result { body: Vec<u8>, last: bool },
     /// It was no result, and is set aside.
     Damaged,
     /// It is not there any more.
@@ -53,7 +52,13 @@ impl Store {
             move |cause| Error::Store { path, cause }
         };
         for path in [directory.to_owned(), directory.join("dead"), directory.join("damaged")] {
+            let is_new = !path.is_dir();
             DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(wrong(&path))?;
+            // It is there after a power cut only if its own name is durable.
+            if is_new {
+                let whole = path.canonicalize().map_err(wrong(&path))?;
+                whole.parent().map_or(Ok(()), sync).map_err(wrong(&path))?;
+            }
         }
         let path = directory.join("lock");
         let mut options = OpenOptions::new();
@@ -69,6 +74,9 @@ impl Store {
             };
             Error::Store { path, cause }
         })?;
+        for below in [directory.to_owned(), directory.join("dead")] {
+            remove_unfinished(&below).map_err(wrong(&below))?;
+        }
         Ok(Self { directory: directory.to_owned(), serial: AtomicU64::new(0), _lock: lock })
     }
 
@@ -92,9 +100,12 @@ impl Store {
         let path = directory.join(format!("{name}.json"));
         let unfinished = directory.join(format!("{name}.new"));
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-        file.write_all(body)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, &path)?;
+        let whole = file.write_all(body).and_then(|()| file.sync_all());
+        if let Err(cause) = whole.and_then(|()| fs::rename(&unfinished, &path)) {
+            // The disk is full, it may be: each try would leave a piece of a result behind.
+            drop(fs::remove_file(&unfinished));
+            return Err(cause);
+        }
         sync(directory)?;
         Ok(path)
     }
@@ -123,11 +134,9 @@ impl Store {
         let has = |member| matches!(wire::find(&body, member), Ok(Some(value)) if value.text().is_some());
         match written {
             Some(written) if has("taskId") && has("workflowInstanceId") && has("status") => {
-                if unix_millis().saturating_sub(written) > LIFE_MILLIS {
-                    self.move_to("dead", name)?;
-                    return Ok(Stored::Dead);
-                }
-                Ok(Stored::Result(body))
+                // Not dead yet, however old: the runner may have been away, and not the server.
+                let last = unix_millis().saturating_sub(written) > LIFE_MILLIS;
+                Ok(Stored::Result { body, last })
             }
             Some(_) | None => {
                 self.move_to("damaged", name)?;
@@ -147,6 +156,17 @@ impl Store {
         fs::rename(self.directory.join(name), directory.join(name))?;
         sync(&directory)
     }
+}
+
+/// Removes what an earlier runner did not come to rename. Only who holds the lock may.
+fn remove_unfinished(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == "new") {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes names in a directory durable.

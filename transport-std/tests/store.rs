@@ -13,6 +13,9 @@ use std::time::Duration;
 use downbeat::{Context, Error, RawValue, Runner, Worker};
 use support::{Queue, Received, Server, json, results, task};
 
+/// How often a store is tried to be opened, at the most: some seconds' worth.
+const TRIES: u32 = 100_000;
+
 /// A directory of this test's own, removed at its end.
 struct Directory(PathBuf);
 
@@ -104,9 +107,27 @@ fn what_an_earlier_run_has_left_is_sent_and_what_is_no_result_is_set_aside() {
     server.wait("stored result", |received| accepted(received, "t-left"));
     running.handle().drain();
     let _ = running.join();
-    assert!(!accepted(&server.received(), "t-old"));
-    assert_eq!(directory.files("dead").len(), 1);
+    // However long the runner was away, the server is asked first.
+    assert!(accepted(&server.received(), "t-old"));
+    assert_eq!(directory.files("dead").len(), 0);
     assert_eq!(directory.files("damaged").len(), 2);
+    let unfinished = fs::read_dir(&directory.0).unwrap().map(|entry| entry.unwrap().path());
+    assert_eq!(unfinished.filter(|path| path.extension().is_some_and(|end| end == "new")).count(), 0);
+}
+
+#[test]
+fn what_the_server_does_not_take_after_a_day_is_among_the_dead_letters() {
+    let directory = Directory::new();
+    let result = r#"{"taskId":"t-bad","workflowInstanceId":"w","status":"COMPLETED","outputData":{}}"#;
+    fs::write(directory.0.join("0000000000001-1-0.json"), result).unwrap();
+    fs::write(directory.0.join("9999999999999-1-1.json"), result.replace("t-bad", "t-good")).unwrap();
+    let server = server(&[], 500, &Arc::new(AtomicBool::new(true)));
+    let running = runner(&server, &directory.0).start().unwrap();
+    server.wait("stored result", |received| accepted(received, "t-good"));
+    running.handle().drain();
+    let _ = running.join();
+    assert!(accepted(&server.received(), "t-bad"));
+    assert_eq!(fs::read_to_string(&directory.files("dead")[0]).unwrap(), result);
 }
 
 #[test]
@@ -147,6 +168,25 @@ fn a_directory_is_one_runners_at_a_time() {
     assert!(error.to_string().contains("another runner uses it"), "{error}");
     running.handle().drain();
     let _ = running.join();
+}
+
+#[test]
+fn a_runner_that_has_ended_lets_go_of_its_store_also_where_nobody_joins_it() {
+    let directory = Directory::new();
+    let server = server(&[], 500, &Arc::new(AtomicBool::new(false)));
+    // With its signals: their thread must not keep the store.
+    let running = runner(&server, &directory.0).signals(true).start().unwrap();
+    let handle = running.handle();
+    drop(running);
+    handle.drain();
+    drop(handle);
+    let again = (0..TRIES).find_map(|_| {
+        std::thread::yield_now();
+        runner(&server, &directory.0).start().ok()
+    });
+    let again = again.expect("the store is free");
+    again.handle().drain();
+    let _ = again.join();
 }
 
 #[test]

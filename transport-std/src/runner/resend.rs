@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use downbeat_core::machine::{Clock, Fault};
+use downbeat_core::machine::{Clock, Fault, Policy};
 use downbeat_core::wire::target;
 use downbeat_core::wire::{CallKind, find};
 
@@ -18,6 +18,8 @@ use crate::store::{Store, Stored};
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 /// Results that one round sees fail before it ends.
 const FAILURES_MAX: usize = 3;
+/// The longest `Retry-After` that is obeyed, as in the machine's policy.
+const RETRY_AFTER_MAX: Duration = Policy::DEFAULT.retry_after_max;
 /// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -31,8 +33,10 @@ pub(crate) fn send_stored(shared: &Arc<Shared>) {
         // An unreachable server is the machine's to try: one connection at a time for the whole process.
         let reachable = shared.crew.look(|hub| hub.link_failures() == 0 && hub.token_generation().is_some());
         if reachable {
-            let failures = round(&mut performer, shared, store, &mut after);
-            pause = if failures == 0 { PAUSE.0 } else { pause.saturating_mul(2).min(PAUSE.1) };
+            let failed = round(&mut performer, shared, store, &mut after);
+            pause = if failed.times == 0 { PAUSE.0 } else { pause.saturating_mul(2).min(PAUSE.1) };
+            // The server's own word counts, as it does for the machine.
+            pause = pause.max(failed.retry_after.min(RETRY_AFTER_MAX));
         }
         if shared.wait_over(pause) {
             return;
@@ -41,29 +45,37 @@ pub(crate) fn send_stored(shared: &Arc<Shared>) {
 }
 
 /// Sends what there is, beginning after where the last round ended, so that a result that always fails stands in
-/// nobody's way. Answers how many failed.
-fn round(performer: &mut Performer, shared: &Arc<Shared>, store: &Store, after: &mut String) -> usize {
+/// nobody's way. Answers what failed.
+fn round(performer: &mut Performer, shared: &Arc<Shared>, store: &Store, after: &mut String) -> Failed {
+    let mut failed = Failed::default();
     let mut names = match store.names() {
         Ok(names) => names,
         Err(cause) => {
             tracing::error!(%cause, store = %store.directory().display(), "the store cannot be read");
-            return FAILURES_MAX;
+            return Failed { times: FAILURES_MAX, ..failed };
         }
     };
     let first = names.partition_point(|name| name <= after);
     names.rotate_left(first);
-    let mut failures = 0;
     for name in names {
-        if failures >= FAILURES_MAX || shared.is_over() {
+        if failed.times >= FAILURES_MAX || !failed.retry_after.is_zero() || shared.is_over() {
             break;
         }
-        if let Err(cause) = send(performer, shared, store, &name, &mut failures) {
-            failures += 1;
+        if let Err(cause) = send(performer, shared, store, &name, &mut failed) {
+            failed.times += 1;
             tracing::error!(%cause, file = name, "a stored result cannot be read or moved");
         }
         *after = name;
     }
-    failures
+    failed
+}
+
+/// What failed in a round.
+#[derive(Default)]
+struct Failed {
+    times: usize,
+    /// How long the server asked to be left alone; zero: it did not ask. It ends the round.
+    retry_after: Duration,
 }
 
 fn send(
@@ -71,18 +83,11 @@ fn send(
     shared: &Arc<Shared>,
     store: &Store,
     name: &str,
-    failures: &mut usize,
+    failed: &mut Failed,
 ) -> std::io::Result<()> {
-    let body = match store.read(name)? {
-        Stored::Result(body) => body,
+    let (body, last) = match store.read(name)? {
+        Stored::Result { body, last } => (body, last),
         Stored::Gone => return Ok(()),
-        Stored::Dead => {
-            tracing::error!(
-                file = name,
-                "a result was not taken for 24 hours; it is among the dead letters now"
-            );
-            return Ok(());
-        }
         Stored::Damaged => {
             tracing::error!(file = name, "a file in the store is no result; it is set aside in `damaged`");
             return Ok(());
@@ -101,7 +106,18 @@ fn send(
             tracing::error!(task = task_id(&body), cause = %trouble, file = name,
                 "the server will never take this result; it is among the dead letters now");
         }
-        Err(_) => *failures += 1,
+        Err(trouble) => {
+            failed.times += 1;
+            failed.retry_after = trouble.error.retry_after.unwrap_or_default();
+            let task = task_id(&body);
+            tracing::debug!(task, cause = %trouble, file = name, "a stored result was not taken");
+            // An unreachable server has said nothing about this result.
+            if last && !trouble.is_of_link() {
+                store.move_to("dead", name)?;
+                tracing::error!(task, cause = %trouble, file = name,
+                    "the server did not take this result within 24 hours; it is among the dead letters now");
+            }
+        }
     }
     Ok(())
 }
