@@ -338,6 +338,10 @@ fn perform_all(shared: &Arc<Shared>) {
         }
         done = Some(job);
     }
+    // Also where nobody joins the runner: the store, the admin endpoint and the signals are let go.
+    if shared.crew.has_ended() {
+        shared.declare_over();
+    }
 }
 
 impl Shared {

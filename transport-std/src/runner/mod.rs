@@ -10,6 +10,7 @@ mod held;
 mod perform;
 mod resend;
 mod shared;
+mod signals;
 mod start;
 
 use std::net::SocketAddr;
@@ -32,7 +33,7 @@ pub use handle::{Handle, Running, Summary, WorkerState};
 
 /// Runs workers against one Conductor server: a builder, then [`Runner::run`] or [`Runner::start`].
 ///
-/// One token, one pool of connections and one budget of calls are shared by all workers.
+/// One token and one budget of calls are shared by all workers.
 #[derive(Debug)]
 pub struct Runner {
     pub(crate) url: Option<String>,
@@ -219,7 +220,8 @@ impl Runner {
     }
 
     /// Whether the first `SIGTERM` or `SIGINT` drains and the second aborts. Default true; a program that handles
-    /// signals itself turns it off and calls [`Handle::drain`].
+    /// signals itself turns it off and calls [`Handle::drain`]. When no runner of the process listens any more, both
+    /// have their usual effect.
     #[must_use]
     pub const fn signals(mut self, handled: bool) -> Self {
         self.signals = handled;

@@ -129,7 +129,7 @@ fn task_id(body: &[u8]) -> String {
 
 impl Shared {
     /// Waits; true as soon as the runner has ended.
-    fn wait_over(&self, timeout: Duration) -> bool {
+    pub(crate) fn wait_over(&self, timeout: Duration) -> bool {
         let over = lock(&self.over);
         let (over, _) = self
             .over_changed
@@ -142,10 +142,15 @@ impl Shared {
         *lock(&self.over)
     }
 
-    /// Ends what runs besides the crew.
+    /// Ends what runs besides the crew; once is enough.
     pub(crate) fn declare_over(&self) {
-        *lock(&self.over) = true;
+        if std::mem::replace(&mut *lock(&self.over), true) {
+            return;
+        }
         self.over_changed.notify_all();
+        if let Some(signals) = self.signals.get() {
+            signals.close();
+        }
         if let Some(address) = self.admin {
             admin::wake(address);
         }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use downbeat_core::machine::{HubInput, Input, SlotId, TaskKey};
@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) recalled: Mutex<Vec<(u16, Arc<Held>)>>,
     /// One of them may have ended.
     pub(crate) recalled_ended: Condvar,
+    /// Ends the thread that waits for signals, where there is one.
+    pub(crate) signals: OnceLock<signal_hook::iterator::Handle>,
     /// The runner has ended.
     pub(crate) over: Mutex<bool>,
     pub(crate) over_changed: Condvar,

@@ -1,17 +1,15 @@
 //! From a description to threads at work.
 
 use std::net::TcpListener;
-use std::sync::{Arc, Condvar, Mutex, RwLock};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, RwLock};
 
 use downbeat_core::machine::{Clock, Control, Hub, HubInput, HubPolicy, Input, LONG_POLL_MAX, PolicyError};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use super::condition::Condition;
 use super::crew::{Crew, StdMachine, StdMember};
 use super::handle::{Handle, Running};
 use super::shared::{Counts, Shared, Side};
-use super::{Runner, resend};
+use super::{Runner, resend, signals};
 use crate::admin;
 use crate::clock::{StdClock, unix_millis};
 use crate::error::Error;
@@ -67,6 +65,7 @@ impl Runner {
             auth: Condition::new("the server gives no token", "the server gives tokens again"),
             recalled: Mutex::default(),
             recalled_ended: Condvar::new(),
+            signals: OnceLock::new(),
             over: Mutex::new(false),
             over_changed: Condvar::new(),
         });
@@ -125,7 +124,7 @@ impl Runner {
 }
 
 /// Starts what runs: pauses first, then the signals' thread, the store's, the crew.
-fn launch(shared: &Arc<Shared>, paused: &[bool], signals: bool) -> Result<Running, Error> {
+fn launch(shared: &Arc<Shared>, paused: &[bool], listens: bool) -> Result<Running, Error> {
     let handle = Handle { shared: Arc::clone(shared) };
     if paused.contains(&true) {
         // All at once, so that none polls before its own pause; then the others go on.
@@ -134,8 +133,8 @@ fn launch(shared: &Arc<Shared>, paused: &[bool], signals: bool) -> Result<Runnin
             shared.tell_before_start(HubInput::Worker { worker, input: Input::Control(Control::Resume) });
         }
     }
-    if signals {
-        watch_signals(handle.clone())?;
+    if listens {
+        signals::watch(handle.clone())?;
     }
     let refused = |what| move |cause| Error::System { what, cause };
     if shared.store.is_some() {
@@ -157,23 +156,6 @@ fn serve_admin(listener: TcpListener, shared: &Arc<Shared>, metrics: Metrics) ->
     let thread = std::thread::Builder::new().name("downbeat-admin".to_owned());
     let serve = move || admin::serve(&listener, &shared, &metrics);
     thread.spawn(serve).map_err(refused("the admin endpoint's thread")).map(drop)
-}
-
-/// The first signal drains, the second aborts.
-fn watch_signals(handle: Handle) -> Result<(), Error> {
-    let refused = |what| move |cause| Error::System { what, cause };
-    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(refused("a signal handler"))?;
-    let thread = std::thread::Builder::new().name("downbeat-signals".to_owned());
-    let watch = move || {
-        let mut received = signals.forever();
-        if received.next().is_some() {
-            handle.drain();
-        }
-        if received.next().is_some() {
-            handle.abort();
-        }
-    };
-    thread.spawn(watch).map_err(refused("the signals' thread")).map(drop)
 }
 
 /// Refuses names that no request could carry.
