@@ -1,19 +1,22 @@
 //! A small endpoint for those who look after the process: metrics, health, readiness.
 
-use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use downbeat_core::machine::Mode;
+use downbeat_core::machine::{Clock as _, Mode};
 
+use crate::clock::StdClock;
 use crate::metrics::Metrics;
 use crate::runner::Shared;
 
-/// How long a client may take to ask and to read.
+/// How long a client may take to ask, and again to read.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Bytes of a request that are read at the most.
-const REQUEST_MAX: u64 = 8 * 1024;
+const REQUEST_MAX: usize = 8 * 1024;
+/// The rest after a failure to accept: the process has no files left, it may be.
+const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// Serves until the runner has ended, one client after the other.
 ///
@@ -27,8 +30,12 @@ pub(crate) fn serve(listener: &TcpListener, shared: &Arc<Shared>, metrics: &Metr
         if shared.is_over() {
             return;
         }
-        // A client that breaks off is its own affair.
-        let _ = client.and_then(|client| answer(&client, shared, metrics));
+        match client {
+            // A client that breaks off is its own affair.
+            Ok(client) => drop(answer(&client, shared, metrics)),
+            Err(_) if shared.wait_over(AFTER_FAILURE) => return,
+            Err(_) => {}
+        }
     }
 }
 
@@ -45,15 +52,8 @@ pub(crate) fn wake(address: SocketAddr) {
 }
 
 fn answer(client: &TcpStream, shared: &Shared, metrics: &Metrics) -> io::Result<()> {
-    client.set_read_timeout(Some(PATIENCE))?;
     client.set_write_timeout(Some(PATIENCE))?;
-    let mut reader = BufReader::new(client.take(REQUEST_MAX));
-    let mut request = String::new();
-    reader.read_line(&mut request)?;
-    let mut line = String::new();
-    while reader.read_line(&mut line)? > 2 {
-        line.clear();
-    }
+    let request = read_request(client, shared.clock)?;
     let path = request.split(' ').nth(1).unwrap_or_default();
     let (status, body) = match path.split('?').next().unwrap_or_default() {
         "/metrics" => ("200 OK", metrics.render()),
@@ -72,6 +72,26 @@ fn answer(client: &TcpStream, shared: &Shared, metrics: &Metrics) -> io::Result<
     let mut writer = client;
     writer.write_all(head.as_bytes())?;
     writer.write_all(body.as_bytes())
+}
+
+/// Reads a request's head. All of it must come within [`PATIENCE`], so that one slow client does not keep the others
+/// from seeing that the process is well.
+fn read_request(mut client: &TcpStream, clock: StdClock) -> io::Result<String> {
+    let until = clock.now().after(PATIENCE);
+    let mut head = Vec::new();
+    let mut piece = [0; 1024];
+    while !(head.ends_with(b"\r\n\r\n") || head.ends_with(b"\n\n")) && head.len() < REQUEST_MAX {
+        let left = clock.now().until(until);
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        client.set_read_timeout(Some(left))?;
+        match client.read(&mut piece)? {
+            0 => break,
+            len => head.extend_from_slice(piece.get(..len).unwrap_or_default()),
+        }
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
 /// Why the runner does not get new tasks, if so.
