@@ -141,6 +141,9 @@ impl fmt::Display for Trouble {
                     Fault::Unknown => {
                         "; this is not Conductor's API: check the server's address, and any proxy"
                     }
+                    Fault::Rejected if status == 404 => {
+                        "; if that is so of every call, the server's address is wrong: Conductor's own ends in /api"
+                    }
                     Fault::NotSent
                     | Fault::Throttled
                     | Fault::Server

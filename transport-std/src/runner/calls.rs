@@ -41,21 +41,23 @@ impl<'a> Call<'a> {
 }
 
 impl Call<'_> {
-    /// What a metric says of it: the template of its path, for the path itself has ids in it.
-    fn labels<'l>(&self, status: &'l str) -> [(&'static str, &'l str); 3] {
-        let method = match self.method {
+    const fn method(&self) -> &'static str {
+        match self.method {
             Method::Get => "GET",
             Method::Post => "POST",
             Method::Put => "PUT",
-        };
-        let uri = match self.kind {
+        }
+    }
+
+    /// What metrics and the log say of it: the template of its path, for the path itself has ids in it.
+    const fn uri(&self) -> &'static str {
+        match self.kind {
             CallKind::Poll => "/tasks/poll/batch/{taskType}",
             CallKind::Update => target::UPDATE,
             CallKind::UpdateV2 => target::UPDATE_V2,
             CallKind::Token => target::TOKEN,
             CallKind::Other => "/tasks/externalstoragelocation",
-        };
-        [("method", method), ("uri", uri), ("status", status)]
+        }
     }
 }
 
@@ -81,8 +83,13 @@ impl Performer {
         let status = exchange.map_or(0, |head| head.status);
         let meaning = sink.conclude(exchange);
         let now = shared.clock.now();
+        let took = sent.until(now);
+        let cause = meaning.as_ref().err().map(tracing::field::display);
+        tracing::trace!(method = call.method(), uri = call.uri(), status, ?took, cause, "call");
         shared.measure(|metrics| {
-            metrics.time(Name::HttpRequest, &call.labels(&status.to_string()), sent.until(now))
+            let status = status.to_string();
+            let labels = [("method", call.method()), ("uri", call.uri()), ("status", status.as_str())];
+            metrics.time(Name::HttpRequest, &labels, took);
         });
         match &meaning {
             Err(trouble) if trouble.is_of_link() => {

@@ -83,14 +83,13 @@ impl Performer {
         };
         let finished = shared.clock.now();
         let duration = started.until(finished);
+        let task = held.facts.task_id.as_str();
+        tracing::debug!(worker = side.task, task, status = word(&ending.status), took = ?duration, "task ended");
         shared.measure(|metrics| measure_end(metrics, side, &ending, duration));
         shared.emit(side, || execution_ended(side, &held.facts, &ending, duration));
         let report = Report::of_ending(&held.facts, &side.worker_id, &ending, &context.take_log());
         if !shared.finish(worker, &held, report) {
-            tracing::warn!(
-                task = held.facts.task_id,
-                "a task ended after it was given back; its result is dropped"
-            );
+            tracing::warn!(task, "a task ended after it was given back; its result is dropped");
         }
     }
 
@@ -163,7 +162,10 @@ impl Performer {
             }
             Loss::GaveUp => "four tries failed",
         };
-        count(&shared.counts.given_up);
+        // A yield is no result (S2): the server delivers its task again.
+        if why != Loss::UnsafeYield {
+            count(&shared.counts.given_up);
+        }
         let id = &held.facts.task_id;
         match (&shared.store, why) {
             (Some(store), Loss::Rejected) => match store.bury(&report.body) {
@@ -174,6 +176,16 @@ impl Performer {
             (_, Loss::Rejected | Loss::Aborted | Loss::GaveUp) => tracing::error!(task = id, "{what}"),
         }
         shared.emit(side, || update_failed(side, &held, &report, what));
+    }
+}
+
+/// What the server calls it.
+const fn word(status: &EndStatus) -> &'static str {
+    match status {
+        EndStatus::Completed => "COMPLETED",
+        EndStatus::Failed(_) => "FAILED",
+        EndStatus::Terminal(_) => "FAILED_WITH_TERMINAL_ERROR",
+        EndStatus::InProgress(_) => "IN_PROGRESS",
     }
 }
 
