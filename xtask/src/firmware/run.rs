@@ -14,7 +14,7 @@ use crate::process::{Context, Failure};
 use crate::real_server::api::Api;
 
 /// How long all workflows of one part may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Faults last for so many rounds; in each some workflows are started.
 const ROUNDS: u32 = 10;
 const ROUND: Duration = Duration::from_millis(1_500);
