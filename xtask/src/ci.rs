@@ -3,7 +3,7 @@
 use crate::args::Args;
 use crate::clock::Stopwatch;
 use crate::process::{Failure, cargo, release_binary, run};
-use crate::{demo, examples, firmware, process, purity, python_client, readme, real_server, scripts};
+use crate::{demo, examples, firmware, page, process, purity, python_client, readme, real_server, scripts};
 
 /// How a step ended that did not fail.
 pub(crate) enum Done {
@@ -79,6 +79,12 @@ const STEPS: &[Step] = &[
         "`downbeat demo` completes its tasks",
         "run `cargo run --release -p downbeat-cli -- demo`",
         || passed(demo::check),
+    ),
+    step(
+        "page",
+        "the simulator's page is drawn by headless Chromium",
+        "open target/page.html; run `cargo xtask ci --only page`",
+        page::check,
     ),
     step(
         "python-client",

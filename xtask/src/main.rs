@@ -11,6 +11,7 @@ mod conductor;
 mod demo;
 mod examples;
 mod firmware;
+mod page;
 mod process;
 mod purity;
 mod python_client;
