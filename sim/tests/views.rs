@@ -101,7 +101,7 @@ fn talk(commands: &str) -> Vec<String> {
     let mut out = Vec::new();
     let told = Stepper::new(&record).talk(&mut commands.as_bytes(), &mut out, true);
     told.unwrap_or_else(|error| panic!("{error}"));
-    String::from_utf8_lossy(&out).split("> ").map(str::to_owned).collect()
+    String::from_utf8_lossy(&out).split("\n> ").map(str::to_owned).collect()
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::{Broken, Cast, words};
 /// Width of the time axis before anybody zooms, in pixels.
 const WIDTH: f64 = 1200.0;
 /// The page stays below about a megabyte: more pieces than these are drawn together with their neighbours.
-const PIECES_MAX: usize = 4_500;
+const PIECES_MAX: usize = 3_500;
 
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
