@@ -1,6 +1,11 @@
 //! Every sequence of inputs up to a depth, for a worker with two places, under all oracles that need no server.
 //!
 //! An enumeration of our own (docs/decisions/0020): what may come next depends on what the machine has asked for.
+#![expect(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "a policy of the test's own is sound, and any other action is performed"
+)]
 
 use std::time::Duration;
 

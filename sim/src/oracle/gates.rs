@@ -163,11 +163,10 @@ impl PollGate {
 
     /// Whether a failure keeps it closed: then a report that was a poll too says nothing of it. `None`: perhaps.
     pub(super) fn is_failing(&self, now: Instant) -> Option<bool> {
-        match self.why {
-            Why::Empty => Some(false),
-            _ if self.opens.lo > now => Some(true),
-            _ if self.opens.hi <= now => Some(false),
-            _ => None,
+        if self.why == Why::Empty || self.opens.hi <= now {
+            Some(false)
+        } else {
+            (self.opens.lo > now).then_some(true)
         }
     }
 
