@@ -41,8 +41,9 @@ pub struct Handle {
 impl Handle {
     /// Asks for no new task, finishes what is held, then ends. After the drain's time running tasks are given back.
     pub fn drain(&self) {
-        tracing::info!("draining: no new tasks, what runs may finish");
         self.shared.tell_from_outside(HubInput::Control(Control::Drain));
+        // Said once it is so: from here on no task is asked for.
+        tracing::info!("draining: no new tasks, what runs may finish");
     }
 
     /// Gives up what is held (results go to the store where there is one), then ends.
