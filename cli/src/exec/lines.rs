@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// The server keeps ten entries of one result (R-LOG-1): the first lines, one that counts what is left out, the last.
+/// The server keeps ten entries of one result (R-LOG-3): the first lines, one that counts what is left out, the last.
 const FIRST: usize = 5;
 const LAST: usize = 4;
 /// The longest line that is kept, in bytes.
