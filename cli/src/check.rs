@@ -33,6 +33,9 @@ fn with_settings(args: Args, show: impl FnOnce(&Settings) -> String) -> u8 {
     let flags = Flags { config: Some(args.config), ..Flags::default() };
     match config::resolve(flags, &Env::of_process()) {
         Ok(settings) => {
+            for variable in &settings.unknown_variables {
+                say::error(&format!("warning: environment {variable}: {}", config::MEANS_NOTHING));
+            }
             say::out(&show(&settings));
             say::DONE
         }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -115,11 +115,20 @@ pub(crate) fn run(args: Args, logs: &logs::Args) -> u8 {
         Err(problems) => return say::problems(&problems),
     };
     logs::start(logs, "info");
-    let served = serve(settings, record);
-    // Whatever a command was still doing, its task is not ours any more.
-    exec::end_all();
+    for variable in &settings.unknown_variables {
+        warn!(variable, "{}", config::MEANS_NOTHING);
+    }
+    let store = settings.store.as_ref().map(|store| store.value.clone());
+    let served = Scratch::new().map_err(Failure::Scratch).and_then(|scratch| {
+        let scratch = Arc::new(scratch);
+        let served = serve(settings, record, &scratch);
+        // Whatever a command was still doing, its task is not ours any more.
+        exec::end_all();
+        scratch.remove();
+        served
+    });
     match served {
-        Ok(summary) => finish(&summary),
+        Ok(summary) => finish(&summary, store.as_deref()),
         Err(failure) => {
             say::error(&failure);
             failure.code()
@@ -166,8 +175,7 @@ impl std::fmt::Display for Failure {
 }
 
 /// Runs until drained.
-fn serve(settings: Settings, record: Option<PathBuf>) -> Result<Summary, Failure> {
-    let scratch = Arc::new(Scratch::new().map_err(Failure::Scratch)?);
+fn serve(settings: Settings, record: Option<PathBuf>, scratch: &Arc<Scratch>) -> Result<Summary, Failure> {
     // A SIGCHLD that this process was started to ignore would have commands reaped before their exit codes are read;
     // any handler ends that.
     signal_hook::flag::register(SIGCHLD, Arc::default()).map_err(Failure::Signals)?;
@@ -205,7 +213,7 @@ fn serve(settings: Settings, record: Option<PathBuf>) -> Result<Summary, Failure
         runner = runner.transport(transport.value);
     }
     for settings in settings.workers {
-        runner = runner.worker(worker(settings, &scratch));
+        runner = runner.worker(worker(settings, scratch));
     }
     info!(server = settings.url.value, pid = std::process::id(), "started; SIGTERM or Ctrl-C ends it gently");
     runner.run().map_err(Failure::Runner)
@@ -271,7 +279,7 @@ fn empty() -> Box<RawValue> {
 }
 
 /// The last words, and the exit code.
-fn finish(summary: &Summary) -> u8 {
+fn finish(summary: &Summary, store: Option<&Path>) -> u8 {
     let Summary {
         tasks,
         completed,
@@ -284,14 +292,24 @@ fn finish(summary: &Summary) -> u8 {
         ..
     } = *summary;
     info!(tasks, completed, failed, failed_terminally, in_progress, given_back, stored, "ended");
-    if stored > 0 {
-        warn!(stored, "results wait in the store; the next run with this store sends them");
+    let waiting = store.map_or(0, waiting);
+    if waiting > 0 {
+        warn!(waiting, "results wait in the store; the next run with this store sends them");
     }
     if given_up > 0 {
-        error!(given_up, "results did not reach the server; their tasks will time out and be run again");
+        error!(
+            given_up,
+            "results did not reach the server; the log above says which, why, and where they are kept"
+        );
         return say::FAILED;
     }
     say::DONE
+}
+
+/// Results in a store, earlier runs' included: each is a file.
+fn waiting(store: &Path) -> usize {
+    let files = std::fs::read_dir(store).into_iter().flatten().flatten();
+    files.filter(|file| file.path().extension().is_some_and(|end| end == "json")).count()
 }
 
 /// The directory of the files that `DOWNBEAT_RESULT` names, readable by this user alone; it ends with the run.
@@ -304,6 +322,11 @@ impl Scratch {
     pub(crate) fn new() -> io::Result<Self> {
         let dir = tempfile::Builder::new().prefix("downbeat-").tempdir()?;
         Ok(Self { dir, next: AtomicU64::new(0) })
+    }
+
+    /// Removes the directory: threads that the runner did not wait for may own it until the process is gone.
+    pub(crate) fn remove(&self) {
+        drop(std::fs::remove_dir_all(self.dir.path()));
     }
 
     /// A name that no file has.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use downbeat::{Context, RawValue, Runner, Worker};
+
 use super::source::{Problem, Source, Sourced};
 use super::value;
 
@@ -83,6 +85,25 @@ impl Env {
             }
         }
         None
+    }
+}
+
+/// What both spellings of a worker's variables begin with.
+const OF_WORKERS: [&str; 2] = ["CONDUCTOR_WORKER_", "conductor.worker."];
+
+impl Env {
+    /// The variables for workers that mean nothing to workers for these task types. The library, whose names they
+    /// are, knows; it takes them from the description of a runner.
+    pub(crate) fn unknown<'a>(&self, tasks: impl Iterator<Item = &'a str>) -> Vec<String> {
+        let of_workers = |name: &str| OF_WORKERS.iter().any(|prefix| name.starts_with(prefix));
+        let variables = self.variables.iter().filter(|(name, _)| of_workers(name));
+        let variables = variables.map(|(name, value)| (name.clone(), value.clone()));
+        let server = (SERVER_URL.to_owned(), "http://localhost".to_owned());
+        let idle = |task| Worker::new(task, |_: Box<RawValue>, _: &Context| Ok(()));
+        let runner = Runner::from_variables(variables.chain([server]));
+        runner
+            .map(|runner| tasks.map(idle).fold(runner, Runner::worker).unknown_variables())
+            .unwrap_or_default()
     }
 }
 

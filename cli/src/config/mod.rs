@@ -22,6 +22,10 @@ pub(crate) use source::{Problem, Secret, Source, Sourced};
 /// The largest configuration file that is read, in bytes.
 const FILE_MAX: u64 = 4 * 1024 * 1024;
 
+/// What is said of a variable in [`Settings::unknown_variables`].
+pub(crate) const MEANS_NOTHING: &str =
+    "means nothing to any worker here; check its task type and its property in docs/configuration.md";
+
 /// Everything that a run needs, with the source of each value.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -34,6 +38,8 @@ pub(crate) struct Settings {
     pub(crate) admin: Option<Sourced<SocketAddr>>,
     pub(crate) transport: Option<Sourced<TransportChoice>>,
     pub(crate) workers: Vec<Worker>,
+    /// Variables for workers that mean nothing to these: likely mistakes.
+    pub(crate) unknown_variables: Vec<String>,
 }
 
 /// Key and secret.
@@ -93,6 +99,9 @@ pub(crate) fn resolve(flags: Flags, env: &Env) -> Result<Settings, Vec<Problem>>
     let whole_file = problems.is_empty();
     let url = flags.server.map(|url| Sourced::new(url, Source::Flag("--server")));
     let url = url.or_else(|| env.take(env::SERVER_URL, value::url, &mut problems)).or(file.server.url);
+    // The commands do not get the runner's secret, under whatever name it comes.
+    let hidden = [&file.server.auth_key_env, &file.server.auth_secret_env];
+    let hidden: Vec<String> = hidden.into_iter().flatten().map(|name| name.value.clone()).collect();
     let auth = auth(
         &mut problems,
         env,
@@ -106,6 +115,9 @@ pub(crate) fn resolve(flags: Flags, env: &Env) -> Result<Settings, Vec<Problem>>
     let mut workers = Vec::new();
     for part in flags.worker.map(of_flags).into_iter().chain(file.workers) {
         workers.extend(worker(part, env, whole_file, &mut problems));
+    }
+    for worker in &mut workers {
+        worker.command.hidden.clone_from(&hidden);
     }
     duplicates(&workers, &mut problems);
     let whole = |text: &str| Problem { source: Source::Default, key: String::new(), text: text.to_owned() };
@@ -129,6 +141,7 @@ pub(crate) fn resolve(flags: Flags, env: &Env) -> Result<Settings, Vec<Problem>>
         max_calls: flag(flags.max_calls, "--max-calls").or(file.runner.max_calls),
         admin: flag(flags.admin, "--admin").or(file.runner.admin),
         transport: flag(flags.transport, "--transport").or(file.runner.transport),
+        unknown_variables: env.unknown(workers.iter().map(|worker| worker.task.value.as_str())),
         workers,
     })
 }
@@ -270,6 +283,7 @@ fn worker(part: file::Worker, env: &Env, whole_file: bool, problems: &mut Vec<Pr
         program: words.next().unwrap_or_default(),
         args: words.collect(),
         env: part.env,
+        hidden: Vec::new(),
         cwd: part.cwd.as_ref().map(|cwd| cwd.value.clone()),
         timeout: part.timeout.as_ref().map(|timeout| timeout.value),
         grace: grace.value,

@@ -257,3 +257,30 @@ fn variables_that_are_not_allowed_are_named() {
         ["environment CONDUCTOR_WORKER_RESIZE_THREAD_COUNT: must be a whole number from 1 to 1000"]
     );
 }
+
+#[test]
+fn variables_of_workers_that_mean_nothing_are_told() {
+    let env = Env::of([
+        ("SECRET", "s"),
+        ("CONDUCTOR_WORKER_RESIZE_SLOTS", "2"),
+        ("CONDUCTOR_WORKER_RESIZE_SLOT", "2"),
+        ("CONDUCTOR_WORKER_RESISE_DOMAIN", "eu"),
+        ("conductor.worker.mail.paused", "true"),
+        ("conductor.worker.mail.pause", "true"),
+        // The library of another language takes it; here it has no effect.
+        ("CONDUCTOR_WORKER_ALL_POLL_TIMEOUT", "100"),
+        ("CONDUCTOR_SERVER_URL", "http://h/api"),
+    ]);
+    let settings = with_file(WHOLE, Flags::default(), &env).unwrap();
+    assert_eq!(
+        settings.unknown_variables,
+        ["CONDUCTOR_WORKER_RESISE_DOMAIN", "CONDUCTOR_WORKER_RESIZE_SLOT", "conductor.worker.mail.pause"]
+    );
+}
+
+#[test]
+fn the_variable_of_the_secret_is_hidden_from_commands() {
+    let env = Env::of([("SECRET", "s")]);
+    let settings = with_file(WHOLE, Flags::default(), &env).unwrap();
+    assert!(settings.workers.iter().all(|worker| worker.command.hidden == ["SECRET"]));
+}

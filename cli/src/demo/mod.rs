@@ -2,6 +2,7 @@
 
 mod progress;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use downbeat::{Context, Handle, Runner, Summary, TaskError, Worker};
@@ -82,7 +83,8 @@ fn play(orders: u32) -> Result<bool, String> {
     example::register(&server, WORKFLOW, &TASKS, &["order", "name"], LEASE)
         .map_err(|refused| refused.to_string())?;
     let url = server.url();
-    let running = workers(&url)?.start().map_err(|error| error.to_string())?;
+    let scratch = Arc::new(run::Scratch::new().map_err(|error| error.to_string())?);
+    let running = workers(&url, &scratch).start().map_err(|error| error.to_string())?;
     let stage = Stage { server: &server, start: clock::now(), orders };
     let progress = Progress::new(orders);
     progress
@@ -93,6 +95,7 @@ fn play(orders: u32) -> Result<bool, String> {
     running.handle().drain();
     let summary = running.join();
     exec::end_all();
+    scratch.remove();
     progress.end();
     Ok(stage.tell(&summary, &seen?, took))
 }
@@ -188,7 +191,7 @@ enum Outage {
 }
 
 /// Two workers are closures, the third is a command.
-fn workers(url: &str) -> Result<Runner, String> {
+fn workers(url: &str, scratch: &Arc<run::Scratch>) -> Runner {
     let check = |order: Value, context: &Context| {
         context.log("looked into the order");
         work(context, 150)?;
@@ -202,27 +205,27 @@ fn workers(url: &str) -> Result<Runner, String> {
         }
         Ok(json!({ "paid": true }))
     };
-    let scratch = run::Scratch::new().map_err(|error| error.to_string())?;
     let command = exec::Command {
         program: "sh".into(),
         args: vec!["-c".into(), "sleep 0.1; cat".into()],
         env: std::collections::BTreeMap::new(),
+        hidden: Vec::new(),
         cwd: None,
         timeout: Some(Duration::from_secs(5)),
         grace: exec::GRACE,
         output_max: exec::OUTPUT_MAX,
     };
-    let ship = run::handler(command, scratch.into());
+    let ship = run::handler(command, Arc::clone(scratch));
     let [first, second, third] = TASKS;
     // A result that was not accepted is sent again after a second; in earnest the delays are longer.
     let worker = |worker: Worker| {
         worker.slots(SLOTS).policy(|policy| policy.update = [0, 1, 1, 1].map(Duration::from_secs))
     };
-    Ok(Runner::builder(url)
+    Runner::builder(url)
         .signals(false)
         .worker(worker(Worker::new(first, check)))
         .worker(worker(Worker::new(second, pay)))
-        .worker(worker(Worker::new(third, ship))))
+        .worker(worker(Worker::new(third, ship)))
 }
 
 /// Takes its time.

@@ -68,7 +68,7 @@ pub(super) struct Child<'a> {
 impl<'a> Child<'a> {
     pub(super) fn spawn(command: &Command, task: Assignment<'a>) -> io::Result<Self> {
         let mut process = std::process::Command::new(&command.program);
-        for name in CREDENTIALS {
+        for name in CREDENTIALS.into_iter().chain(command.hidden.iter().map(String::as_str)) {
             process.env_remove(name);
         }
         process

@@ -41,6 +41,8 @@ pub(crate) struct Command {
     pub(crate) args: Vec<OsString>,
     /// Variables set for it besides the inherited ones.
     pub(crate) env: BTreeMap<String, String>,
+    /// Variables that it does not inherit, besides those of the runner's own credentials.
+    pub(crate) hidden: Vec<String>,
     /// Where it runs; the runner's own directory if `None`.
     pub(crate) cwd: Option<PathBuf>,
     /// The longest that one task may take.

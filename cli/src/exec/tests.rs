@@ -12,6 +12,7 @@ fn shell(script: &str) -> Command {
         program: "sh".into(),
         args: vec!["-c".into(), script.into()],
         env: BTreeMap::new(),
+        hidden: Vec::new(),
         cwd: None,
         timeout: None,
         grace: Duration::from_millis(300),

@@ -107,8 +107,12 @@ fn the_second_ctrl_c_ends_at_once_and_leaves_no_command() {
 fn an_idle_worker_ends_at_once() {
     let server = server(&["job"]);
     let (place, url) = (Place::new(), server.url());
-    let mut downbeat = place.start(&["run", "--server", &url, "--task", "job", "--", "cat"], &[]);
+    let scratch = place.path("scratch");
+    std::fs::create_dir(&scratch).unwrap();
+    let args = ["run", "--server", &url, "--task", "job", "--", "cat"];
+    let mut downbeat = place.start(&args, &[("TMPDIR", scratch.to_str().unwrap())]);
     wait_for("a poll", || (server.stats().requests_to("poll_batch") > 0).then_some(()));
     let log = downbeat.stop();
     assert!(log.contains("INFO ended"), "{log}");
+    assert_eq!(std::fs::read_dir(&scratch).unwrap().count(), 0, "a directory of this run is left behind");
 }

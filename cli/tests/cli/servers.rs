@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use downbeat_sim::serve::{Auth, CallKind, Fault, FaultKind, Options, WorkflowStatus};
 
-use super::harness::{Place, ended, server, server_with, wait_for};
+use super::harness::{Place, ended, finish, server, server_with, wait_for};
 
 #[test]
 fn a_server_that_is_not_there_yet_is_waited_for() {
@@ -93,6 +93,74 @@ fn credentials_come_from_the_environment_and_are_never_shown() {
     assert!(!workflow.tasks[0].output.contains("s3cret"), "{workflow:?}");
     let log = downbeat.stop();
     assert!(!log.contains("s3cret") && !log.contains("k3y"), "{log}");
+}
+
+#[test]
+fn the_secret_of_a_variable_that_a_file_names_is_not_inherited_either() {
+    let server = server_with(auth(), &["job"]);
+    let place = Place::new();
+    let text = format!(
+        "[server]\nurl = \"{}\"\nauth_key = \"k3y\"\nauth_secret_env = \"MY_SECRET\"\n[[worker]]\ntask = \"job\"\n\
+         command = [\"sh\", \"-c\", 'echo \"{{\\\"inherited\\\":\\\"$MY_SECRET\\\"}}\"']\n",
+        server.url()
+    );
+    let file = place.write("downbeat.toml", &text).display().to_string();
+    let id = server.schedule("job", "{}").unwrap();
+    let mut downbeat = place.start(&["run", "--config", &file], &[("MY_SECRET", "s3cret")]);
+    let workflow = ended(&server, &id);
+    downbeat.stop();
+    assert_eq!(workflow.status, WorkflowStatus::Completed);
+    assert!(workflow.tasks[0].output.contains(r#""inherited":"""#), "{workflow:?}");
+}
+
+#[test]
+fn metrics_health_and_readiness_are_served_where_asked_for() {
+    let server = server(&["job"]);
+    let place = Place::new();
+    // Free now; the binary asks for it a moment later.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (url, admin) = (server.url(), address.to_string());
+    let args = ["run", "--server", &url, "--task", "job", "--admin", &admin, "--", "cat"];
+    let mut downbeat = place.start(&args, &[]);
+    let id = server.schedule("job", "{}").unwrap();
+    assert_eq!(ended(&server, &id).status, WorkflowStatus::Completed);
+    let get = |path: &str| {
+        let mut answer = ureq::get(format!("http://{address}{path}")).call().ok()?;
+        answer.body_mut().read_to_string().ok()
+    };
+    assert_eq!(wait_for("health", || get("/health")), "ok\n");
+    assert_eq!(wait_for("readiness", || get("/ready")), "ready\n");
+    let metrics = wait_for("metrics", || get("/metrics"));
+    assert!(metrics.contains("task_execution_started_total{taskType=\"job\"} 1"), "{metrics}");
+    downbeat.stop();
+}
+
+#[test]
+fn an_admin_address_that_is_taken_is_an_error_and_nothing_is_polled() {
+    let server = server(&["job"]);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (url, admin) = (server.url(), taken.local_addr().unwrap().to_string());
+    let (code, _, err) = finish(&["run", "--server", &url, "--task", "job", "--admin", &admin, "--", "cat"]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("admin"), "{err}");
+    assert_eq!(server.stats().requests_to("poll_batch"), 0);
+}
+
+#[test]
+fn the_log_has_a_line_per_call_at_trace_and_a_line_per_task_at_debug() {
+    let server = server(&["job"]);
+    let (place, url) = (Place::new(), server.url());
+    let id = server.schedule("job", r#"{"private":"1nput"}"#).unwrap();
+    let args = ["run", "--server", &url, "--task", "job", "--log-level", "trace", "--", "cat"];
+    let mut downbeat = place.start(&args, &[]);
+    let task = ended(&server, &id).tasks[0].id.clone();
+    let log = downbeat.stop();
+    let debug: Vec<&str> = log.lines().filter(|line| line.contains("DEBUG")).collect();
+    assert_eq!(debug.len(), 1, "{log}");
+    assert!(debug[0].contains(&task) && debug[0].contains("COMPLETED"), "{log}");
+    let polls = log.lines().filter(|line| line.contains("TRACE") && line.contains("/tasks/poll")).count();
+    assert_eq!(u64::try_from(polls).unwrap(), server.stats().requests_to("poll_batch"), "{log}");
+    assert!(!log.contains("1nput"), "{log}");
 }
 
 #[test]

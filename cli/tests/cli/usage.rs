@@ -72,6 +72,11 @@ fn the_example_file_is_good_and_explained() {
     let output = explain.env("CONDUCTOR_WORKER_GREET_THREAD_COUNT", "9").output().unwrap();
     let out = String::from_utf8(output.stdout).unwrap();
     assert!(out.contains("environment CONDUCTOR_WORKER_GREET_THREAD_COUNT"), "{out}");
+    let mut check = binary(&["check", "--config", file]);
+    let output = check.env("CONDUCTOR_WORKER_GREET_TREAD_COUNT", "9").output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(err.starts_with("downbeat: warning: environment CONDUCTOR_WORKER_GREET_TREAD_COUNT: "), "{err}");
 }
 
 #[test]
