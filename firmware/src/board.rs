@@ -103,13 +103,6 @@ impl Uart {
     }
 }
 
-impl core::fmt::Write for Uart {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        self.send(text.as_bytes());
-        Ok(())
-    }
-}
-
 /// Turns on what the program uses. Call once, first.
 pub fn start() {
     // Clocks of UART0, UART1, TIMER0, and of the ports A and D that the UARTs' pins are on.

@@ -11,7 +11,6 @@ mod line;
 mod tasks;
 
 use core::cell::RefCell;
-use core::fmt::Write as _;
 use core::panic::PanicInfo;
 use core::time::Duration;
 
@@ -71,8 +70,7 @@ fn work(session: &mut Worker2) -> Exit {
     };
     let line = &*line;
     let mut tasks = Measurements::new();
-    let mut console = board::CONSOLE;
-    let _ = writeln!(console, "working on {TASK_TYPE}");
+    say(&["working on ", TASK_TYPE]);
     run(session, &mut SerialLink::new(line), &mut LineIdle(line), &BoardClock, &mut tasks);
     report(line.borrow().broken(), tasks.begun);
     Exit::Well
@@ -102,10 +100,23 @@ fn report(broken: u32, begun: u32) {
         ("worker_4", size_of::<Worker<4>>()),
         ("worker_8", size_of::<Worker<8>>()),
     ];
-    let mut console = board::CONSOLE;
     for (name, figure) in figures {
-        let _ = writeln!(console, "{name} = {figure}");
+        let mut memory = [0; 20];
+        let digits = serde_json_core::to_slice(&figure, &mut memory).unwrap_or(0);
+        say(&[
+            name,
+            " = ",
+            memory.get(..digits).and_then(|text| str::from_utf8(text).ok()).unwrap_or_default(),
+        ]);
     }
+}
+
+/// Prints a line.
+fn say(parts: &[&str]) {
+    for part in parts {
+        board::CONSOLE.send(part.as_bytes());
+    }
+    board::CONSOLE.send(b"\n");
 }
 
 /// Says nothing of the place: the texts of all places would be in the image. Where one is wanted, a debugger has it.

@@ -6,7 +6,10 @@ use heapless::Vec;
 
 use crate::machine::{Action, CallId, Input, Instant, Outcome, SlotId, TaskKey, TaskMeta, Worker};
 use crate::ports::{End, Executor, Progress};
-use crate::wire::{EXTERNAL, Element, Ids, Misfit, Output, Status, TaskResult, TaskView, cut_into};
+use crate::wire::{
+    EXTERNAL, Element, Ids, Message, Misfit, Output, Piece, Status, TaskResult, TaskView, message,
+    put_message,
+};
 
 /// The machine and, under the same indexes, what the server must be told of each task.
 pub(super) struct Desk<const N: usize, const R: usize> {
@@ -92,7 +95,7 @@ impl<const N: usize, const R: usize> Desk<N, R> {
         let action = self.worker.step(now, Input::Leased { call, task: task.meta() });
         let Some((slot, place)) = self.lease(action, &task.ids, task.output) else { return };
         if task.external_input.is_some() {
-            return place.fail(slot, true, format_args!("{EXTERNAL}"));
+            return place.fail(slot, true, &message(&[Piece::Text(EXTERNAL)]));
         }
         place.stage = match executor.start(slot, &task.assignment(task_type)) {
             Ok(()) => Stage::Running { slot, wake: Instant::ZERO },
@@ -109,7 +112,7 @@ impl<const N: usize, const R: usize> Desk<N, R> {
         let meta = TaskMeta { key: ids.key(), response_timeout: None };
         let action = self.worker.step(now, Input::Leased { call, task: meta });
         if let Some((slot, place)) = self.lease(action, ids, b"") {
-            place.fail(slot, false, format_args!("{misfit}"));
+            place.fail(slot, false, &misfit.message());
         }
     }
 
@@ -235,9 +238,9 @@ impl<const R: usize> Place<R> {
         }
     }
 
-    fn fail(&mut self, slot: SlotId, terminal: bool, reason: core::fmt::Arguments<'_>) {
+    fn fail(&mut self, slot: SlotId, terminal: bool, reason: &Message) {
         self.bytes.clear();
-        cut_into(reason, &mut self.bytes);
+        put_message(reason, &mut self.bytes);
         self.stage = Stage::Ended { slot, ended: Ended::Reason { terminal }, told: false };
     }
 
@@ -248,12 +251,12 @@ impl<const R: usize> Place<R> {
             Progress::Done { end, output } => match memory.get(..output).map(Output::new) {
                 _ if output == 0 => self.end(slot, end, b""),
                 Some(Ok(sound)) => self.end(slot, end, sound.raw()),
-                Some(Err(error)) => self.fail(slot, true, format_args!("{error}")),
-                None => self.fail(
-                    slot,
-                    true,
-                    format_args!("the output has {output} bytes and this worker has room for {R}"),
-                ),
+                Some(Err(error)) => self.fail(slot, true, &error.message()),
+                None => {
+                    let (has, room) =
+                        (Piece::Text("the output has "), Piece::Text(" bytes and this worker has room for "));
+                    self.fail(slot, true, &message(&[has, Piece::Number(output), room, Piece::Number(R)]));
+                }
             },
         }
     }

@@ -14,6 +14,7 @@ mod answer;
 mod classify;
 mod field;
 mod filter;
+mod message;
 mod out;
 mod result;
 mod scan;
@@ -28,6 +29,7 @@ pub use answer::{MESSAGE_MAX, ServerError, TokenError, read_token};
 pub use classify::{Accepted, CallKind, PREFIX, classify};
 pub(crate) use filter::Cutter;
 pub use filter::TaskFilter;
+pub(crate) use message::{Message, Piece, message, put_message};
 pub(crate) use out::put_number;
 pub use out::{Buffer, Counter, Full, Out, SliceBuffer};
 pub use result::{
@@ -36,7 +38,6 @@ pub use result::{
 };
 pub use scan::{DEPTH_MAX, Mark, Scanner, SyntaxError, SyntaxKind, validate};
 pub use task::{Element, ID_MAX, Ids, Misfit, REASON_MAX, TaskView, Tasks, tasks};
-pub(crate) use text::cut_into;
 pub use text::{Chars, Text, TooLong, bounded};
 pub(crate) use typed::EXTERNAL;
 pub use typed::{InputError, Task};

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use serde::Serialize;
 
+use super::message::{Message, Piece, message, show};
 use super::out::{Full, Out, SliceBuffer, put_number};
 use super::scan::{SyntaxError, validate};
 use crate::ports::End;
@@ -172,16 +173,31 @@ pub enum OutputError {
     },
 }
 
+impl OutputError {
+    /// What is said of it.
+    pub(crate) fn message(&self) -> Message {
+        match self {
+            Self::Syntax(error) => {
+                let [first, second, third, fourth, _] = error.message();
+                [Piece::Text("the output is not JSON that can be reported: "), first, second, third, fourth]
+            }
+            Self::NotObject => {
+                message(&[Piece::Text("the output is JSON, but not an object as Conductor needs it")])
+            }
+            Self::TooLarge { len, limit } => [
+                Piece::Text("the output has "),
+                Piece::Number(*len),
+                Piece::Text(" bytes and the server takes "),
+                Piece::Number(*limit),
+                Piece::Text("; store it elsewhere and report where"),
+            ],
+        }
+    }
+}
+
 impl fmt::Display for OutputError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Syntax(error) => write!(f, "the output is not JSON that can be reported: {error}"),
-            Self::NotObject => f.write_str("the output is JSON, but not an object as Conductor needs it"),
-            Self::TooLarge { len, limit } => write!(
-                f,
-                "the output has {len} bytes and the server takes {limit}; store it elsewhere and report where"
-            ),
-        }
+        show(&self.message(), f)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use super::message::{Message, Piece, message, show};
+
 /// How deep arrays and objects may be nested for the scanner to tell one kind from the other.
 ///
 /// Beyond it brackets are only counted, so that one monstrous value costs only itself; see [`Scanner::push`].
@@ -100,8 +102,9 @@ pub enum SyntaxKind {
     NotObject,
 }
 
-impl fmt::Display for SyntaxError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl SyntaxError {
+    /// What is said of it, in four parts at most.
+    pub(super) fn message(&self) -> Message {
         let what = match self.kind {
             SyntaxKind::Ended => "the document ends too early",
             SyntaxKind::Value => "a value was expected",
@@ -115,12 +118,20 @@ impl fmt::Display for SyntaxError {
             SyntaxKind::Control => "a control character must be escaped",
             SyntaxKind::Utf8 => "not UTF-8",
             SyntaxKind::TooDeep => {
-                return write!(f, "JSON nested deeper than {DEPTH_MAX} levels at byte {}", self.at);
+                let (deeper, at) = (Piece::Text("JSON nested deeper than "), Piece::Text(" levels at byte "));
+                return message(&[deeper, Piece::Number(DEPTH_MAX as usize), at, Piece::Number(self.at)]);
             }
             SyntaxKind::NotTasks => "neither a task nor an array of tasks",
             SyntaxKind::NotObject => "not an object",
         };
-        write!(f, "unfit JSON at byte {}: {what}", self.at)
+        let unfit = Piece::Text("unfit JSON at byte ");
+        message(&[unfit, Piece::Number(self.at), Piece::Text(": "), Piece::Text(what)])
+    }
+}
+
+impl fmt::Display for SyntaxError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(&self.message(), f)
     }
 }
 

@@ -6,6 +6,7 @@ use core::time::Duration;
 use heapless::String;
 
 use super::field::{FIELDS, Field, Spans};
+use super::message::{Message, Piece, message, show};
 use super::scan::{DEPTH_MAX, SyntaxError};
 use super::text::{Text, bounded};
 use super::track::{Step, Tracker};
@@ -98,27 +99,43 @@ impl Misfit {
     }
 }
 
-impl fmt::Display for Misfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Misfit {
+    /// What is said of it.
+    pub(crate) fn message(&self) -> Message {
+        let its = Piece::Text("the polled task's `");
         match self {
-            Self::NotObject => f.write_str("the polled element is not a task but another JSON value"),
-            Self::Missing { member } => write!(f, "the polled task has no `{member}`"),
+            Self::NotObject => {
+                message(&[Piece::Text("the polled element is not a task but another JSON value")])
+            }
+            Self::Missing { member } => {
+                message(&[Piece::Text("the polled task has no `"), Piece::Text(member), Piece::Text("`")])
+            }
             Self::WrongType { member, expected } => {
-                write!(f, "the polled task's `{member}` is not {expected}")
+                message(&[its, Piece::Text(member), Piece::Text("` is not "), Piece::Text(expected)])
             }
             Self::IdTooLong { member } => {
-                write!(f, "the polled task's `{member}` is longer than {ID_MAX} bytes")
+                let longer = Piece::Text("` is longer than ");
+                [its, Piece::Text(member), longer, Piece::Number(ID_MAX), Piece::Text(" bytes")]
             }
-            Self::TooDeep => write!(
-                f,
-                "the polled task is nested deeper than {DEPTH_MAX} levels; pass the data flatter, or as a string"
-            ),
-            Self::TooLarge { needed, room } => write!(
-                f,
-                "the polled task needs {needed} bytes, and this worker has room for {room}; \
-                 enlarge the worker's task buffer, or give the task less input"
-            ),
+            Self::TooDeep => message(&[
+                Piece::Text("the polled task is nested deeper than "),
+                Piece::Number(DEPTH_MAX as usize),
+                Piece::Text(" levels; pass the data flatter, or as a string"),
+            ]),
+            Self::TooLarge { needed, room } => [
+                Piece::Text("the polled task needs "),
+                Piece::Number(*needed),
+                Piece::Text(" bytes, and this worker has room for "),
+                Piece::Number(*room),
+                Piece::Text("; enlarge the worker's task buffer, or give the task less input"),
+            ],
         }
+    }
+}
+
+impl fmt::Display for Misfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        show(&self.message(), f)
     }
 }
 

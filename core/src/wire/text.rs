@@ -142,14 +142,9 @@ impl Iterator for Chars<'_> {
 #[must_use]
 pub fn bounded<const N: usize>(args: fmt::Arguments<'_>) -> String<N> {
     let mut text = Vec::<u8, N>::new();
-    cut_into(args, &mut text);
-    String::from_utf8(text).unwrap_or_default()
-}
-
-/// As [`bounded`], at the end of `out`.
-pub(crate) fn cut_into(args: fmt::Arguments<'_>, out: &mut dyn Out) {
     // Only `Cut` itself could fail, and it does not: a failing `Display` of the caller leaves a shorter text.
-    let _ = Cut { out, full: false }.write_fmt(args);
+    let _ = Cut { out: &mut text, full: false }.write_fmt(args);
+    String::from_utf8(text).unwrap_or_default()
 }
 
 struct Cut<'o> {
