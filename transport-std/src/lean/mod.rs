@@ -1,7 +1,8 @@
 //! The lean transport: core's HTTP codec over a TCP stream, plain or with TLS, without a proxy.
 //!
-//! Each performer thread has one of its own, and so one connection of its own: no pool, no lock, no hand-over. The
-//! codec and the rule of what is sent again are those of [`downbeat_core::http`], the same as on a microcontroller.
+//! Clones share their kept connections: a call takes the one that was used last, or makes one, and puts it back. So
+//! there are never more connections than calls at a time, however many threads perform them. The codec and the rule
+//! of what is sent again are those of [`downbeat_core::http`], the same as on a microcontroller.
 
 mod choice;
 mod dial;
@@ -11,7 +12,7 @@ mod socket;
 mod tls_tests;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use downbeat_core::http::{Client, Site};
 use downbeat_core::machine::Instant;
@@ -26,11 +27,18 @@ use link::StdLink;
 /// Bytes that are read at once, and of a request that is written in one go.
 const BUFFER: usize = 16 * 1024;
 
-/// A [`Transport`] by core's own codec. A clone connects for itself.
+/// Connections that are kept while no call uses them; beyond it, one is closed after its call.
+const KEPT_MAX: usize = 64;
+
+/// One connection, with the memory of its codec.
+type Lane = Client<StdLink, Box<[u8]>>;
+
+/// A [`Transport`] by core's own codec. Clones share the connections that are kept, at most 64.
+#[derive(Clone)]
 pub struct LeanTransport {
     target: Arc<Target>,
     clock: StdClock,
-    client: Client<StdLink, Box<[u8]>>,
+    kept: Arc<Mutex<Vec<Lane>>>,
 }
 
 impl LeanTransport {
@@ -43,14 +51,22 @@ impl LeanTransport {
     }
 
     fn to(target: Arc<Target>, clock: StdClock) -> Self {
-        let link = StdLink::new(Arc::clone(&target), clock);
-        Self { target, clock, client: Client::new(link, vec![0; BUFFER].into()) }
+        Self { target, clock, kept: Arc::default() }
     }
-}
 
-impl Clone for LeanTransport {
-    fn clone(&self) -> Self {
-        Self::to(Arc::clone(&self.target), self.clock)
+    /// The connection that was used last, or one to be made.
+    fn take(&self) -> Lane {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        kept.unwrap_or_else(|| {
+            Client::new(StdLink::new(Arc::clone(&self.target), self.clock), vec![0; BUFFER].into())
+        })
+    }
+
+    fn keep(&self, lane: Lane) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < KEPT_MAX {
+            kept.push(lane);
+        }
     }
 }
 
@@ -62,7 +78,10 @@ impl Transport for LeanTransport {
         sink: &mut dyn Sink,
     ) -> Result<Head, Failure> {
         let site = Site { host: &self.target.authority, base: &self.target.base };
-        self.client.exchange(&site, request, deadline, sink)
+        let mut lane = self.take();
+        let answer = lane.exchange(&site, request, deadline, sink);
+        self.keep(lane);
+        answer
     }
 }
 
