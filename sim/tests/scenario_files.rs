@@ -78,3 +78,12 @@ fn faults_are_checked_against_the_fleet_and_the_time_of_healing() {
     assert!(text.contains("s:10: faults[0].at: "), "{text}");
     assert!(text.contains("s:12: faults[0].workers[0]: there is no worker 7"), "{text}");
 }
+
+#[test]
+fn more_than_fits_in_memory_is_refused() {
+    let text = error(&SOUND.replace("count = 2", "count = 100000\n\n[[workers]]\ncount = 1"), false);
+    assert!(text.contains("100001 workers in all groups"), "{text}");
+    let burst = "\n[[tasks]]\narrive = { kind = \"burst\", count = 4000000000 }\n";
+    let text = error(&format!("{SOUND}{burst}"), false);
+    assert!(text.starts_with("s:9: tasks[0].arrive.count: 4000000000 is not allowed"), "{text}");
+}

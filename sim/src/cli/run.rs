@@ -31,8 +31,11 @@ pub(super) struct Args {
     /// Write counters.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// Write a line of text for each step.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Judge nothing and compare no clones: to measure the simulator itself.
-    #[arg(long, conflicts_with_all = ["record", "html", "perfetto", "csv"])]
+    #[arg(long, conflicts_with_all = ["record", "html", "perfetto", "csv", "trace"])]
     unjudged: bool,
 }
 
@@ -50,7 +53,12 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
         writeln!(out, "peak memory {}", report::peak_memory())?;
         return Ok(PASS);
     }
-    let views = [(&args.html, View::Html), (&args.perfetto, View::Perfetto), (&args.csv, View::Csv)];
+    let views = [
+        (&args.html, View::Html),
+        (&args.perfetto, View::Perfetto),
+        (&args.csv, View::Csv),
+        (&args.trace, View::Text),
+    ];
     let wanted = args.record.is_some() || views.iter().any(|(path, _)| path.is_some());
     let mut recorder = wanted.then(|| Recorder::new(Vec::new(), &scenario));
     let mut watchers: Vec<&mut dyn Watcher> = Vec::new();

@@ -29,6 +29,12 @@ impl fmt::Display for Problem {
 /// The most tasks that a scenario may schedule, so that a slip of the pen does not fill the memory.
 const TASKS_MAX: u128 = 50_000_000;
 
+/// The most tasks that may come at once: all of them are in memory together.
+const BURST_MAX: u32 = 1_000_000;
+
+/// The most workers of all groups together.
+const WORKERS_MAX: u64 = 100_000;
+
 impl Scenario {
     /// Everything that is out of bounds; empty for a scenario that can be run.
     #[must_use]
@@ -57,6 +63,9 @@ impl Scenario {
             found.tasks(&format!("tasks[{at}]"), tasks);
         }
         let count: u64 = self.workers.iter().map(|group| u64::from(group.count)).sum();
+        found.unless(count <= WORKERS_MAX, "workers", || {
+            format!("{count} workers in all groups together are not allowed; use at most {WORKERS_MAX}")
+        });
         for (at, fault) in self.faults.iter().enumerate() {
             found.fault(&format!("faults[{at}]"), fault, count, self.heal_at);
         }
@@ -129,6 +138,11 @@ impl Found {
         self.unless(whole(tasks.callback_after), format!("{key}.callback_after"), || {
             format!("{} is not allowed; the server takes whole seconds", tasks.callback_after)
         });
+        if let Arrival::Burst { count, .. } = &tasks.arrive {
+            self.unless(*count <= BURST_MAX, format!("{key}.arrive.count"), || {
+                format!("{count} is not allowed; use at most {BURST_MAX}")
+            });
+        }
         if let Arrival::Steady { every, from, until } | Arrival::Poisson { every, from, until } =
             &tasks.arrive
         {

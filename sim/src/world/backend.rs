@@ -10,7 +10,7 @@ use super::unit::Verdict;
 use crate::event::{Effect, Report};
 use crate::oracle::YIELDS_MAX;
 use crate::random::Random;
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Tasks};
 pub(crate) use crate::server::Ticket;
 use crate::server::{Definition, Refusal, Server, Setup, Update};
 
@@ -147,7 +147,18 @@ impl<'a> Backend<'a> {
             return None;
         }
         let first = self.server.describe_open().unwrap_or_else(|| "all of them wait for a retry".to_owned());
-        Some(format!("{open} tasks have not ended; {first}"))
+        let orphans = self.unserved().map(|what| format!("; {what}")).unwrap_or_default();
+        Some(format!("{open} tasks have not ended; {first}{orphans}"))
+    }
+
+    /// A stream of tasks that no group of workers asks for.
+    fn unserved(&self) -> Option<String> {
+        let polls = |tasks: &Tasks| {
+            self.scenario.workers.iter().any(|group| group.task == tasks.task && group.domain == tasks.domain)
+        };
+        let tasks = self.scenario.tasks.iter().find(|tasks| !polls(tasks))?;
+        let domain = tasks.domain.as_ref().map(|domain| format!(" in the domain `{domain}`"));
+        Some(format!("no worker polls for tasks of type `{}`{}", tasks.task, domain.unwrap_or_default()))
     }
 
     /// How long the user's code takes for a task, and how it ends. It yields a few times at the most, so that every
