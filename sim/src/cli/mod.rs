@@ -57,13 +57,19 @@ Exit codes: 0 passed, 1 a check failed, 2 usage or a file that cannot be used, 1
 #[derive(Subcommand)]
 enum Command {
     /// Run one scenario under all oracles.
-    #[command(after_help = "Examples:\n  downbeat-sim run --seed 4711 --html run.html\n  downbeat-sim run --scenario my-fleet.toml --trace run.txt --csv run.csv")]
+    #[command(
+        after_help = "Examples:\n  downbeat-sim run --seed 4711 --html run.html\n  downbeat-sim run --scenario my-fleet.toml --trace run.txt --csv run.csv"
+    )]
     Run(run::Args),
     /// Run many seeds, until one breaks a rule.
-    #[command(after_help = "Examples:\n  downbeat-sim swarm --seeds 10000 --start 1 -j 2\n  downbeat-sim swarm --for 60s --probes")]
+    #[command(
+        after_help = "Examples:\n  downbeat-sim swarm --seeds 10000 --start 1 -j 2\n  downbeat-sim swarm --for 60s --probes"
+    )]
     Swarm(swarm::Args),
     /// Make a failing scenario small: the same rule broken, by fewer faults, tasks and workers.
-    #[command(after_help = "Examples:\n  downbeat-sim shrink --seed 4711 --out small.json\n  downbeat-sim shrink --scenario my-fleet.toml --out small.toml")]
+    #[command(
+        after_help = "Examples:\n  downbeat-sim shrink --seed 4711 --out small.json\n  downbeat-sim shrink --scenario my-fleet.toml --out small.toml"
+    )]
     Shrink(shrink::Args),
     /// Run one scenario twice and compare.
     #[command(after_help = "Examples:\n  downbeat-sim check --seed 4711")]
@@ -81,16 +87,24 @@ enum Command {
     #[command(after_help = "Examples:\n  downbeat-sim replay run.jsonl")]
     Replay(replay::Args),
     /// Tell the story of one task, or of one slot, in sentences.
-    #[command(after_help = "Examples:\n  downbeat-sim explain --scenario my-fleet.toml --task '#3'\n  downbeat-sim explain --record run.jsonl --task 3b7b1f6e")]
+    #[command(
+        after_help = "Examples:\n  downbeat-sim explain --scenario my-fleet.toml --task '#3'\n  downbeat-sim explain --record run.jsonl --task 3b7b1f6e"
+    )]
     Explain(explain::Args),
     /// Step through a run: forwards, backwards, to a condition, with a look into every machine.
-    #[command(after_help = "Examples:\n  downbeat-sim step --scenario my-fleet.toml --at 60s\n  downbeat-sim step --seed 4711 < commands.txt")]
+    #[command(
+        after_help = "Examples:\n  downbeat-sim step --scenario my-fleet.toml --at 60s\n  downbeat-sim step --seed 4711 < commands.txt"
+    )]
     Step(step::Args),
     /// Convert a run into text, a trace, a page or a table.
-    #[command(after_help = "Examples:\n  downbeat-sim view --record run.jsonl --as html --out run.html\n  downbeat-sim view --seed 4711 --as text | less")]
+    #[command(
+        after_help = "Examples:\n  downbeat-sim view --record run.jsonl --as html --out run.html\n  downbeat-sim view --seed 4711 --as text | less"
+    )]
     View(view::Args),
     /// Check, generate or describe scenario files.
-    #[command(after_help = "Examples:\n  downbeat-sim scenario check my-fleet.toml\n  downbeat-sim scenario generate --seed 7 --profile stormy > storm.toml")]
+    #[command(
+        after_help = "Examples:\n  downbeat-sim scenario check my-fleet.toml\n  downbeat-sim scenario generate --seed 7 --profile stormy > storm.toml"
+    )]
     Scenario(scenario::Args),
     /// Serve the model server over HTTP: a development server, with faults to order at /control.
     #[command(after_help = "Examples:\n  downbeat-sim serve --listen 127.0.0.1:8080")]
