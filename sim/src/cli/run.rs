@@ -37,6 +37,9 @@ pub(super) struct Args {
     /// Judge nothing and compare no clones: to measure the simulator itself.
     #[arg(long, conflicts_with_all = ["record", "html", "perfetto", "csv", "trace"])]
     unjudged: bool,
+    /// Print what the run took of processor and memory.
+    #[arg(long)]
+    measure: bool,
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
@@ -50,7 +53,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
     if args.unjudged {
         let outcome = trial::run_unjudged::<Sound>(&scenario, &mut []);
         writeln!(out, "{}", report::summary(&scenario, &outcome))?;
-        writeln!(out, "peak memory {}", report::peak_memory())?;
+        measured(out)?;
         return Ok(PASS);
     }
     let views = [
@@ -77,6 +80,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
         }
     }
     writeln!(out, "{}", report::summary(&scenario, &trial.outcome))?;
+    if args.measure {
+        measured(out)?;
+    }
     if trial.exit_code() == 0 {
         writeln!(out, "no rule is broken")?;
     } else {
@@ -84,6 +90,14 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
         report::failure(err, &args.origin.name(), &args.origin.again(), &trial, timeline.as_deref())?;
     }
     Ok(trial.exit_code())
+}
+
+/// Says what the run took.
+fn measured(out: &mut dyn Write) -> io::Result<()> {
+    if let Some(time) = report::processor_time() {
+        writeln!(out, "processor time {:.2} s", time.as_secs_f64())?;
+    }
+    writeln!(out, "peak memory {}", report::peak_memory())
 }
 
 /// Writes the record and its views.

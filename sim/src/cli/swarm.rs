@@ -88,7 +88,7 @@ fn end(found: &Found, args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> 
 fn tell(found: &Found, took: Duration, out: &mut dyn Write) -> io::Result<()> {
     let hours = |millis: u64| millis / 3_600_000;
     let millis = took.as_millis().max(1);
-    let rate = u128::from(found.worker_ms) / 8 * 60_000 / millis / 3_600_000;
+    let rate = |millis: u128| u128::from(found.worker_ms) / 8 * 60_000 / millis.max(1) / 3_600_000;
     writeln!(
         out,
         "{} seeds passed, {} failed; {} steps, {} virtual hours, {} worker hours in {}.{} s",
@@ -100,7 +100,12 @@ fn tell(found: &Found, took: Duration, out: &mut dyn Write) -> io::Result<()> {
         millis / 1_000,
         millis % 1_000 / 100
     )?;
-    writeln!(out, "{rate} virtual hours of an eight-worker fleet in a minute, all oracles on")?;
+    let wall = rate(millis);
+    writeln!(out, "{wall} virtual hours of an eight-worker fleet in a minute, all oracles on")?;
+    if let Some(time) = report::processor_time() {
+        let rate = rate(time.as_millis());
+        writeln!(out, "{rate} virtual hours of an eight-worker fleet in a minute of processor time")?;
+    }
     writeln!(out, "fingerprint {:016x}", found.fingerprint)
 }
 

@@ -26,7 +26,10 @@ impl Server {
     /// Issues a token; `None`: this server wants none (`/token` answers 404).
     pub fn issue_token(&mut self, now: Instant, worker: u32) -> Option<u64> {
         let life = self.tokens.life?;
-        self.tokens.good.retain(|_, end| *end > now);
+        // Tokens end in the order in which they were issued: all have the same life.
+        while self.tokens.good.first_entry().is_some_and(|first| *first.get() <= now) {
+            self.tokens.good.pop_first();
+        }
         self.tokens.issued += 1;
         self.tokens.good.insert(self.tokens.issued, now.after(life));
         self.effects.push(Effect::TokenIssued { worker });

@@ -12,7 +12,7 @@ use crate::oracle::YIELDS_MAX;
 use crate::random::Random;
 use crate::scenario::{Scenario, Tasks};
 pub(crate) use crate::server::Ticket;
-use crate::server::{Definition, Refusal, Server, Setup, Update};
+use crate::server::{Definition, Handed, Refusal, Server, Setup, Update};
 
 /// The server, and what the scenario says of its tasks.
 #[derive(Debug)]
@@ -21,7 +21,6 @@ pub(crate) struct Backend<'a> {
     server: Server,
     /// The queue that each group of workers polls.
     queues: Vec<u32>,
-    parked: BTreeMap<Ticket, Ask>,
     /// How often each task has yielded.
     yields: BTreeMap<TaskKey, u32>,
 }
@@ -53,13 +52,7 @@ impl<'a> Backend<'a> {
             update_v2: rules.update_v2,
             token_life: rules.auth.then(|| rules.token_life.get()),
         };
-        Self {
-            scenario,
-            server: Server::new(setup, definitions),
-            queues,
-            parked: BTreeMap::new(),
-            yields: BTreeMap::new(),
-        }
+        Self { scenario, server: Server::new(setup, definitions), queues, yields: BTreeMap::new() }
     }
 
     /// A request arrives; `None`: the poll is parked.
@@ -78,10 +71,7 @@ impl<'a> Backend<'a> {
                 let queue = self.queues.get(group).copied().unwrap_or(u32::MAX);
                 let count = count.saturating_add(extra);
                 match self.server.poll(now, ticket, token, queue, count, wait) {
-                    Ok(None) => {
-                        self.parked.insert(ticket, ask);
-                        return None;
-                    }
+                    Ok(None) => return None,
                     Ok(Some(tasks)) => Ok(Said::Tasks(tasks)),
                     Err(refusal) => Err(refusal),
                 }
@@ -109,11 +99,9 @@ impl<'a> Backend<'a> {
         }))
     }
 
-    /// Parked polls that end now, with their answers.
-    pub(crate) fn advance(&mut self, now: Instant) -> Vec<(Ticket, Ask, Said)> {
-        let ended = self.server.advance(now);
-        let answer = |(ticket, tasks)| Some((ticket, self.parked.remove(&ticket)?, Said::Tasks(tasks)));
-        ended.into_iter().filter_map(answer).collect()
+    /// Parked polls that end now, with their tasks.
+    pub(crate) fn advance(&mut self, now: Instant) -> Vec<(Ticket, Vec<Handed>)> {
+        self.server.advance(now)
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Instant> {

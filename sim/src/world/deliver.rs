@@ -7,7 +7,7 @@ use downbeat_core::machine::{Action, CallError, CallId, Fault, Input, Instant, S
 
 use super::backend::Ticket;
 use super::call::{Ask, Flight, Said};
-use super::unit::Inbox;
+use super::unit::{Inbox, Unit};
 use super::{Coming, World};
 use crate::scenario::{Arrival, FaultKind};
 
@@ -120,8 +120,10 @@ impl<M: Mutant> World<'_, M> {
     pub(super) fn server_wakes(&mut self) {
         let answers = self.backend.advance(self.now);
         self.emit_effects();
-        for (ticket, ask, said) in answers {
-            self.leave(ticket, ask, said);
+        for (ticket, tasks) in answers {
+            // Only polls are parked, and what they asked for has been seen to.
+            let ask = Ask::Poll { count: 0, wait: Duration::ZERO };
+            self.leave(ticket, ask, Said::Tasks(tasks));
         }
     }
 
@@ -154,9 +156,8 @@ impl<M: Mutant> World<'_, M> {
 
     /// The server hands out again what this worker holds.
     fn add_duplicate(&self, worker: u32, said: &mut Said) {
-        let running =
-            self.unit(worker).and_then(|unit| unit.held.values().find(|held| held.verdict.is_none()));
-        if let (Said::Tasks(tasks), Some(held)) = (said, running.copied()) {
+        let running = self.unit(worker).and_then(Unit::running);
+        if let (Said::Tasks(tasks), Some(held)) = (said, running) {
             tasks.push((held.key, self.backend.lease_of(held.key)));
         }
     }

@@ -145,7 +145,7 @@ impl<M: Mutant> World<'_, M> {
         let (lasts, verdict) = self.backend.code(key, &mut self.code);
         let now = self.now;
         let Some(unit) = self.unit_mut(worker) else { return };
-        unit.held.insert(slot.index(), Held { slot, key, verdict: None });
+        unit.hold(Held { slot, key, verdict: None });
         let life = unit.life;
         self.put(now.after(lasts), Coming::Finish { worker, life, slot, verdict });
     }
@@ -155,7 +155,7 @@ impl<M: Mutant> World<'_, M> {
             return;
         }
         let Some(unit) = self.unit_mut(worker) else { return };
-        let Some(held) = unit.held.get_mut(&slot.index()).filter(|held| held.slot == slot) else { return };
+        let Some(held) = unit.held_mut(slot) else { return };
         if held.verdict.is_some() {
             return;
         }
@@ -178,8 +178,8 @@ impl<M: Mutant> World<'_, M> {
     }
 
     pub(super) fn forget(&mut self, worker: u32, slot: SlotId) {
-        if let Some(unit) = self.unit_mut(worker).filter(|unit| unit.held(slot).is_some()) {
-            unit.held.remove(&slot.index());
+        if let Some(unit) = self.unit_mut(worker) {
+            unit.let_go(slot);
         }
     }
 

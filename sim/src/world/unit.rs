@@ -1,7 +1,7 @@
 //! One worker process: the machine, its clock, the tasks it holds, its token and its store. A driver, and the
 //! smallest of the three: it performs actions by putting events into the world's queue.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use downbeat_core::machine::mutant::Mutant;
@@ -65,7 +65,8 @@ pub(crate) struct Unit<M> {
     pub(crate) jumped: Duration,
     pub(crate) token: Option<u64>,
     pub(crate) paused: bool,
-    pub(crate) held: BTreeMap<u16, Held>,
+    /// What is in the slots, in the order of their indexes; few at a time.
+    held: Vec<Held>,
     pub(crate) inboxes: Vec<Inbox>,
     /// Calls in flight, by their numbers; few at a time.
     pub(crate) flights: Vec<(u64, Flight)>,
@@ -99,7 +100,7 @@ impl<M: Mutant> Unit<M> {
             jumped: Duration::ZERO,
             token: None,
             paused: false,
-            held: BTreeMap::new(),
+            held: Vec::new(),
             inboxes: Vec::new(),
             flights: Vec::new(),
             ghosts: Vec::new(),
@@ -166,6 +167,29 @@ impl<M: Mutant> Unit<M> {
 
     /// The task in a slot, unless the slot has another one by now.
     pub(crate) fn held(&self, slot: SlotId) -> Option<Held> {
-        self.held.get(&slot.index()).copied().filter(|held| held.slot == slot)
+        self.held.iter().find(|held| held.slot == slot).copied()
+    }
+
+    /// As [`Unit::held`], to change it.
+    pub(crate) fn held_mut(&mut self, slot: SlotId) -> Option<&mut Held> {
+        self.held.iter_mut().find(|held| held.slot == slot)
+    }
+
+    /// Puts a task into a slot, whatever is in it.
+    pub(crate) fn hold(&mut self, held: Held) {
+        match self.held.binary_search_by_key(&held.slot.index(), |held| held.slot.index()) {
+            Ok(at) => self.held.splice(at..=at, [held]).for_each(drop),
+            Err(at) => self.held.insert(at, held),
+        }
+    }
+
+    /// Empties a slot, unless it has another task by now.
+    pub(crate) fn let_go(&mut self, slot: SlotId) {
+        self.held.retain(|held| held.slot != slot);
+    }
+
+    /// The task of the first slot whose code runs.
+    pub(crate) fn running(&self) -> Option<Held> {
+        self.held.iter().find(|held| held.verdict.is_none()).copied()
     }
 }
