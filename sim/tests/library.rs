@@ -49,6 +49,27 @@ fn the_scenarios_of_the_mistakes_pass_with_the_sound_machine() {
 }
 
 #[test]
+fn the_scenarios_of_single_faults_pass() {
+    all_pass("scenarios/faults");
+}
+
+#[test]
+fn faults_that_are_seldom_drawn_have_a_scenario_of_their_own() {
+    use downbeat_sim::scenario::FaultKind;
+    let scenarios = scenarios("scenarios/faults");
+    for kind in [
+        FaultKind::Reject,
+        FaultKind::Abort,
+        FaultKind::Partition,
+        FaultKind::ClockBack,
+        FaultKind::FinishTwice,
+    ] {
+        let used = |scenario: &Scenario| scenario.faults.iter().any(|fault| fault.kind == kind);
+        assert!(scenarios.iter().any(|(_, scenario)| used(scenario)), "{kind:?}");
+    }
+}
+
+#[test]
 fn the_published_schema_is_the_one_that_is_checked() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/scenario.schema.json");
     assert_eq!(std::fs::read_to_string(file).unwrap(), downbeat_sim::scenario::schema());
@@ -61,7 +82,9 @@ fn past_failures_stay_mended() {
 
 #[test]
 fn each_scenario_says_why_it_is_there_and_is_named_after_its_file() {
-    for (path, scenario) in scenarios("scenarios").into_iter().chain(scenarios("scenarios/mutants")) {
+    for (path, scenario) in
+        ["scenarios", "scenarios/mutants", "scenarios/faults"].into_iter().flat_map(scenarios)
+    {
         assert!(scenario.why.ends_with('.'), "{}: `why` is a sentence", path.display());
         assert_eq!(Some(scenario.name.as_str()), path.file_stem().and_then(|stem| stem.to_str()));
     }
