@@ -1,33 +1,171 @@
-//! `cargo xtask bench-sim`: how fast the simulator is.
+//! `cargo xtask bench-sim`: how fast the simulator is, in processor time, and how that grows with the fleet.
+//!
+//! docs/benchmarks.md has the figures and says what they mean.
 
-use crate::clock::Stopwatch;
-use crate::process::{Context, Failure, cargo, command, release_binary, root, run};
+use std::fmt::Write as _;
+use std::path::Path;
 
-/// Files of sim/scenarios/bench, in the order of their workers.
-const SCENARIOS: [&str; 3] = ["hundred-workers", "thousand-workers", "ten-thousand-workers"];
+use crate::process::{Context, Failure, cargo, command, root, run, target};
+
+/// Workers of the points of the curve. Each runs for so long that all have the same number of worker hours.
+const FLEETS: [u32; 5] = [100, 300, 1_000, 3_000, 10_000];
+/// Worker seconds of each point.
+const WORKER_SECONDS: u32 = 1_000 * 3_600;
+
+/// What one run took.
+struct Figures {
+    workers: u32,
+    events: f64,
+    /// Seconds of processor time.
+    seconds: f64,
+    memory: String,
+}
+
+impl Figures {
+    /// Microseconds of processor time for each event.
+    fn cost(&self) -> f64 {
+        self.seconds * 1e6 / self.events.max(1.0)
+    }
+}
 
 pub(crate) fn main() -> Result<(), Failure> {
     run(cargo().args(["build", "--locked", "--release", "-p", "downbeat-sim"]))?;
-    let simulator = release_binary("downbeat-sim")?;
-    println!("{:<22} {:>8} {:>12} {:>12} {:>14}", "scenario", "seconds", "events", "µs/event", "peak memory");
-    for name in SCENARIOS {
+    let simulator = target().join("release/downbeat-sim");
+    println!("{:<34} {:>9} {:>10} {:>9} {:>12}", "scenario", "seconds", "events", "µs/event", "peak memory");
+    for (name, workers) in [("thousand-workers", 1_000), ("ten-thousand-workers", 10_000)] {
         let file = root().join(format!("sim/scenarios/bench/{name}.toml"));
-        let watch = Stopwatch::start();
-        let output = command(&simulator).args(["run", "--unjudged", "--scenario"]).arg(&file).output();
-        let seconds = watch.seconds();
-        let output = output.context(|| format!("running {name}"))?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let Some(events) = number_before(&text, " events") else {
-            return Err(Failure::new(format!("{name}: {}", String::from_utf8_lossy(&output.stderr))));
-        };
-        let memory = text.lines().find_map(|line| line.strip_prefix("peak memory ")).unwrap_or("unknown");
-        println!("{name:<22} {seconds:>8.2} {events:>12} {:>12.3} {memory:>14}", seconds * 1e6 / events);
+        for judged in [false, true] {
+            let figures = measure(&simulator, &file, workers, judged)?;
+            tell(&format!("{name}{}", if judged { ", all oracles" } else { "" }), &figures);
+        }
     }
+    let folder = target().join("bench-sim");
+    std::fs::create_dir_all(&folder).context(|| format!("making {}", folder.display()))?;
+    let mut points = Vec::new();
+    for workers in FLEETS {
+        let file = folder.join(format!("{workers}.toml"));
+        std::fs::write(&file, fleet(workers)).context(|| format!("writing {}", file.display()))?;
+        let figures = measure(&simulator, &file, workers, false)?;
+        tell(&format!("{workers} workers, {} s", WORKER_SECONDS / workers), &figures);
+        points.push(figures);
+    }
+    print!("{}", bars(&points));
+    let image = root().join("docs/images/sim-cost-per-event.svg");
+    std::fs::write(&image, svg(&points)).context(|| format!("writing {}", image.display()))?;
+    println!("drawn: {}", image.display());
     run(command(&simulator).args(["swarm", "--for", "20s", "--start", "7000000"]))
 }
 
-/// The number that stands before a word.
-fn number_before(text: &str, word: &str) -> Option<f64> {
-    let before = text.split(word).next()?;
-    before.rsplit(' ').next()?.parse().ok()
+fn tell(name: &str, figures: &Figures) {
+    let Figures { events, seconds, memory, .. } = figures;
+    println!("{name:<34} {seconds:>9.2} {events:>10} {:>9.3} {memory:>12}", figures.cost());
+}
+
+/// Runs a scenario and reads what the simulator says of itself.
+fn measure(simulator: &Path, file: &Path, workers: u32, judged: bool) -> Result<Figures, Failure> {
+    let how = if judged { "--measure" } else { "--unjudged" };
+    let output = command(simulator).args(["run", how, "--scenario"]).arg(file).output();
+    let output = output.context(|| format!("running {}", file.display()))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let after = |word: &str| text.lines().find_map(|line| line.strip_prefix(word));
+    let events = text.split(" events").next().and_then(|before| before.rsplit(' ').next()?.parse().ok());
+    let seconds = after("processor time ").and_then(|time| time.trim_end_matches(" s").parse().ok());
+    let (Some(events), Some(seconds)) = (events, seconds) else {
+        let why = String::from_utf8_lossy(&output.stderr);
+        return Err(Failure::new(format!("{}: no figures; {text}{why}", file.display())));
+    };
+    let memory = after("peak memory ").unwrap_or("unknown").to_owned();
+    Ok(Figures { workers, events, seconds, memory })
+}
+
+/// The same faults for a fleet of any size, in the same parts of its time; a task for each worker every minute.
+fn fleet(workers: u32) -> String {
+    let millis = WORKER_SECONDS / workers * 1_000;
+    let part = |of: u32| millis / 60 * of;
+    let heal = part(58);
+    let mut text = format!(
+        "version = 1\nname = \"fleet of {workers}\"\nwhy = \"A point of a curve.\"\nseed = 1\n\
+         heal_at = \"{heal}ms\"\nend_at = \"{millis}ms\"\n\n[server]\nauth = true\n\n\
+         [[workers]]\ncount = {workers}\nstagger = \"{}us\"\npolicy = {{ long_poll = \"5s\" }}\n\n\
+         [[tasks]]\narrive = {{ kind = \"poisson\", every = \"{}us\", until = \"{heal}ms\" }}\n\
+         duration = {{ kind = \"exponential\", mean = \"2s\", max = \"30s\" }}\n\
+         outcomes = {{ completed = 8, failed = 1, yielded = 1 }}\n",
+        5_000_000 / workers,
+        60_000_000 / workers,
+    );
+    for (kind, at, length, more) in [
+        ("down", part(10), part(1), ""),
+        ("lost_answer", part(20), part(10), "percent = 2\n"),
+        ("error503", part(35), part(2), "percent = 30\nretry_after = \"5s\"\n"),
+        ("slow", part(45), part(5), "by = \"300ms\"\n"),
+    ] {
+        // Writing to a string does not fail.
+        let _ =
+            write!(text, "\n[[faults]]\nkind = \"{kind}\"\nat = \"{at}ms\"\nfor = \"{length}ms\"\n{more}");
+    }
+    text
+}
+
+/// A logarithm through the first point: what each point may cost at the most.
+fn allowed(points: &[Figures], workers: u32) -> f64 {
+    let Some(first) = points.first() else { return 0.0 };
+    first.cost() * f64::from(workers).ln() / f64::from(first.workers).ln()
+}
+
+/// A plot for the terminal: a bar for each point, and `|` where the logarithm stands.
+fn bars(points: &[Figures]) -> String {
+    const COLUMNS: u32 = 60;
+    let most =
+        points.iter().map(|point| point.cost().max(allowed(points, point.workers))).fold(0.0, f64::max);
+    let mut text = "\nµs for each event; | is a logarithm through the first point\n".to_owned();
+    for point in points {
+        let column = |value: f64| value / most * f64::from(COLUMNS);
+        let (cost, log) = (column(point.cost()), column(allowed(points, point.workers)));
+        let cell = |at: u32| match f64::from(at) {
+            at if at <= log && log < at + 1.0 => '|',
+            at if at < cost => '#',
+            _ => ' ',
+        };
+        let bar: String = (0..=COLUMNS).map(cell).collect();
+        let _ = writeln!(text, "{:>7} {bar} {:.3}", point.workers, point.cost());
+    }
+    text
+}
+
+/// The same as a picture: the points, and the logarithm dashed; workers on a logarithmic axis.
+fn svg(points: &[Figures]) -> String {
+    let most =
+        points.iter().map(|point| point.cost().max(allowed(points, point.workers))).fold(0.0, f64::max);
+    let x = |workers: u32| 60.0 + 250.0 * (f64::from(workers).log10() - 2.0);
+    let y = |cost: f64| 250.0 - 220.0 * cost / (most * 1.05).max(f64::MIN_POSITIVE);
+    let line = |of: &dyn Fn(&Figures) -> f64| {
+        let at = points.iter().map(|point| format!("{:.1},{:.1}", x(point.workers), y(of(point))));
+        at.collect::<Vec<_>>().join(" ")
+    };
+    let mut text = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 620 300\" font-family=\"sans-serif\" font-size=\"12\">\n\
+         <rect width=\"620\" height=\"300\" fill=\"#fff\"/>\n\
+         <path d=\"M60 30V250H570\" fill=\"none\" stroke=\"#444\"/>\n\
+         <text x=\"60\" y=\"20\">processor time for each event, µs (dashed: a logarithm through the first point)</text>\n\
+         <text x=\"520\" y=\"290\">workers</text>\n\
+         <polyline points=\"{}\" fill=\"none\" stroke=\"#999\" stroke-dasharray=\"5 4\"/>\n\
+         <polyline points=\"{}\" fill=\"none\" stroke=\"#06c\" stroke-width=\"2\"/>\n",
+        line(&|point| allowed(points, point.workers)),
+        line(&Figures::cost),
+    );
+    for point in points {
+        let (x, y) = (x(point.workers), y(point.cost()));
+        let _ = writeln!(
+            text,
+            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"#06c\"/>\
+             <text x=\"{:.1}\" y=\"{:.1}\">{:.2}</text><text x=\"{:.1}\" y=\"268\">{}</text>",
+            x + 6.0,
+            y - 8.0,
+            point.cost(),
+            x - 12.0,
+            point.workers
+        );
+    }
+    text.push_str("</svg>\n");
+    text
 }
