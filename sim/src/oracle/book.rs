@@ -155,6 +155,8 @@ pub struct Held {
     pub key: TaskKey,
     /// What it ended with; `None`: its code runs.
     pub outcome: Option<Outcome>,
+    /// When it was run, in true time.
+    pub run_at: Instant,
     /// When its code ended, in true time.
     pub ended_at: Instant,
     /// Its code was asked to end.

@@ -177,6 +177,11 @@ impl PollGate {
         }
     }
 
+    /// A poll was sent, so that the latest `Retry-After` is over, wherever in its range it ended.
+    pub(super) fn passed(&mut self) {
+        self.hold = Range::OPEN;
+    }
+
     fn answered(&mut self) {
         self.failures = 0;
         self.refusals = 0;

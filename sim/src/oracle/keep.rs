@@ -278,7 +278,7 @@ impl Page {
     /// Takes an action into account, after it was judged.
     pub(super) fn note(&mut self, at: Instant, input: &Input, action: &Action) {
         match *action {
-            Action::Run { slot, key } => self.run(input, slot, key),
+            Action::Run { slot, key } => self.run(at, input, slot, key),
             Action::Refuse { call, .. } => self.refuse(at, input, call),
             Action::Refresh { call } => {
                 self.token.refreshing = true;
@@ -287,6 +287,9 @@ impl Page {
             Action::Extend { call, slot } => self.send(at, call, CallKind::Extend { slot }),
             Action::Update { call, slot, take_next, .. } => {
                 self.mark_reporting(slot);
+                if take_next {
+                    self.gate.passed();
+                }
                 self.send(at, call, CallKind::Update { slot, take_next });
             }
             Action::Spill { call, slot } => {
@@ -294,6 +297,7 @@ impl Page {
                 self.push(at, call, CallKind::Spill { slot });
             }
             Action::Poll { call, count, wait } => {
+                self.gate.passed();
                 let kind = self.gate.kind(&self.policy);
                 self.send(at, call, CallKind::Poll { count, kind, wait });
             }
@@ -336,7 +340,7 @@ impl Page {
         self.calls.iter_mut().find(|open| open.id == *call).map(|open| (open, *task))
     }
 
-    fn run(&mut self, input: &Input, slot: SlotId, key: TaskKey) {
+    fn run(&mut self, at: Instant, input: &Input, slot: SlotId, key: TaskKey) {
         let latest = self.latest;
         let keeps = self.policy.extend;
         let Some((call, task)) = self.bringer(input) else { return };
@@ -348,6 +352,7 @@ impl Page {
             slot,
             key,
             outcome: None,
+            run_at: at,
             ended_at: Instant::ZERO,
             recalled: false,
             attempt: 0,

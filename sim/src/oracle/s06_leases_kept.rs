@@ -2,7 +2,7 @@
 
 use downbeat_core::machine::{Action, Instant};
 
-use super::book::{Mode, Page};
+use super::book::{Held, Mode, Page};
 use super::{Oracle, Ruling, Step, secs};
 use crate::event::Effect;
 
@@ -44,7 +44,7 @@ impl Oracle for LeasesKept {
             return Ok(());
         };
         let Some(held) = page.all().find(|held| held.key == key && !held.settled) else { return Ok(()) };
-        if held.lease.is_zero() || explained(page, at, held.lease) {
+        if held.lease.is_zero() || explained(page, at, held) {
             return Ok(());
         }
         Err(format!(
@@ -55,11 +55,14 @@ impl Oracle for LeasesKept {
     }
 }
 
-/// Whether a call of the last lease failed or was slow, or the lanes were too few to extend them all.
-fn explained(page: &Page, at: Instant, lease: std::time::Duration) -> bool {
+/// Whether a call of the last lease failed or was slow, the answer that brought the task came in its lease's last fifth,
+/// or the lanes were too few to extend them all.
+fn explained(page: &Page, at: Instant, held: &Held) -> bool {
+    let lease = held.lease;
+    let late = held.run_at.until(at) <= lease / 5;
     let open = page.calls.iter().any(|call| call.sent_at.until(at) > lease / 20);
     let troubled = page.trouble_at.is_some_and(|trouble| trouble.until(at) <= lease);
     let narrow = page.held >= page.policy.max_calls;
     let ended = matches!(page.mode, Mode::Aborted | Mode::Stopped);
-    open || troubled || narrow || ended || !page.token.surely_allows(page.latest)
+    late || open || troubled || narrow || ended || !page.token.surely_allows(page.latest)
 }
