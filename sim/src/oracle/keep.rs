@@ -106,6 +106,10 @@ impl Page {
             CallKind::Poll { count, kind, .. } => self.poll_replied(&call, kind, count, reply),
             CallKind::Refresh => {
                 let policy = self.policy;
+                if !self.token.surely_allows(self.latest) {
+                    // Until now nothing else could be sent.
+                    self.trouble_at = Some(at);
+                }
                 self.token.refreshed(self.latest, reply, &policy);
                 self.observe(&call, reply, false);
             }
