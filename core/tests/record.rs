@@ -5,8 +5,8 @@
 use core::time::Duration;
 
 use downbeat_core::machine::{
-    Action, Answer, CallError, Control, Entry, Fault, Hub, HubAction, HubInput, HubPolicy, Input, Instant,
-    Machine, Member, Outcome, Policy, SlotId, TaskKey, TaskMeta, Worker,
+    Action, Answer, CallError, CallId, Control, Entry, Fault, Hub, HubAction, HubInput, HubPolicy, Input,
+    Instant, Loss, Machine, Member, Outcome, Policy, SlotId, TaskKey, TaskMeta, Why, Worker,
 };
 use downbeat_core::record::Step;
 use serde::{Serialize, de::DeserializeOwned};
@@ -134,6 +134,30 @@ fn lines_are_short_and_read_as_documented() {
             r#""response_timeout":60000000}}},"do":{"run":{"slot":[0,1],"key":"00000000-0000-0000-0000-00000000002a"}}}"#
         )
     );
+}
+
+#[test]
+fn an_action_is_called_what_a_record_calls_it() {
+    let (call, slot) = (CallId::from_bits(1), SlotId::new(0, 1));
+    let (key, until, wait) = (TaskKey::from_u128(42), None, Duration::ZERO);
+    let actions = [
+        Action::Run { slot, key },
+        Action::Refuse { call, key },
+        Action::Ignore { key },
+        Action::Recall { slot },
+        Action::Refresh { call },
+        Action::Extend { call, slot },
+        Action::Update { call, slot, attempt: 0, take_next: false },
+        Action::Poll { call, count: 1, wait },
+        Action::Spill { call, slot },
+        Action::Discard { slot, why: Loss::Rejected },
+        Action::Wait { until, why: Why::Empty },
+        Action::Stopped,
+    ];
+    for action in actions {
+        let written = serde_json::to_string(&action).unwrap();
+        assert_eq!(written.split('"').nth(1), Some(action.name()), "{written}");
+    }
 }
 
 #[test]

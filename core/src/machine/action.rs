@@ -114,6 +114,30 @@ impl Action {
             | Self::Stopped => None,
         }
     }
+
+    /// What it is called in logs and views, the same word as in a record: `run`, `refuse` and so on.
+    ///
+    /// ```
+    /// use downbeat_core::machine::Action;
+    /// assert_eq!(Action::Stopped.name(), "stopped");
+    /// ```
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Run { .. } => "run",
+            Self::Refuse { .. } => "refuse",
+            Self::Ignore { .. } => "ignore",
+            Self::Recall { .. } => "recall",
+            Self::Refresh { .. } => "refresh",
+            Self::Extend { .. } => "extend",
+            Self::Update { .. } => "update",
+            Self::Poll { .. } => "poll",
+            Self::Spill { .. } => "spill",
+            Self::Discard { .. } => "discard",
+            Self::Wait { .. } => "wait",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 /// What a wait is for: the obligation that comes first, or what is in the way.

@@ -78,7 +78,7 @@ fn term(text: &str) -> Result<Term, String> {
 fn is(line: &Line, word: &str) -> bool {
     match line {
         Line::Step(step) => {
-            action_word(&step.action) == word
+            step.action.name() == word
                 || input_word(&step.input) == word
                 || (word == "failed" && matches!(step.input, Input::Replied { reply: Err(_), .. }))
         }
@@ -87,23 +87,6 @@ fn is(line: &Line, word: &str) -> bool {
         Line::Event(Event::Fault { .. }) => word == "fault",
         Line::Event(Event::Server { effect: Effect::Lapsed { .. }, .. }) => word == "lapsed",
         Line::Header(_) | Line::Gap(_) | Line::Start { .. } | Line::Event(_) => false,
-    }
-}
-
-const fn action_word(action: &Action) -> &'static str {
-    match action {
-        Action::Run { .. } => "run",
-        Action::Refuse { .. } => "refuse",
-        Action::Ignore { .. } => "ignore",
-        Action::Recall { .. } => "recall",
-        Action::Refresh { .. } => "refresh",
-        Action::Extend { .. } => "extend",
-        Action::Update { .. } => "update",
-        Action::Poll { .. } => "poll",
-        Action::Spill { .. } => "spill",
-        Action::Discard { .. } => "discard",
-        Action::Wait { .. } => "wait",
-        Action::Stopped => "stopped",
     }
 }
 

@@ -376,26 +376,13 @@ const fn must_be_done(job: &HubAction) -> bool {
     matches!(job, HubAction::Worker { action: Action::Spill { .. } | Action::Discard { .. }, .. })
 }
 
-/// The name of an action, for the log.
+/// The name of a job, for the log.
 const fn name(job: &HubAction) -> &'static str {
     match job {
         HubAction::Refresh { .. } => "refresh",
         HubAction::Wait { .. } => "wait",
         HubAction::Stopped => "stopped",
-        HubAction::Worker { action, .. } => match action {
-            Action::Run { .. } => "run",
-            Action::Refuse { .. } => "refuse",
-            Action::Ignore { .. } => "ignore",
-            Action::Recall { .. } => "recall",
-            Action::Refresh { .. } => "refresh",
-            Action::Extend { .. } => "extend",
-            Action::Update { .. } => "update",
-            Action::Poll { .. } => "poll",
-            Action::Spill { .. } => "spill",
-            Action::Discard { .. } => "discard",
-            Action::Wait { .. } => "wait",
-            Action::Stopped => "stopped",
-        },
+        HubAction::Worker { action, .. } => action.name(),
     }
 }
 
