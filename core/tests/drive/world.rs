@@ -235,8 +235,8 @@ fn chunked(body: &str) -> Answer {
 
 /// The first request in `bytes`, and its length.
 fn parse(bytes: &[u8], at: Instant) -> Option<(Seen, usize)> {
-    let text = std::str::from_utf8(bytes).expect("a request is text");
-    let (head, rest) = text.split_once("\r\n\r\n")?;
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let (head, rest) = (std::str::from_utf8(&bytes[..end]).expect("a head is text"), &bytes[end + 4..]);
     let mut lines = head.split("\r\n");
     let mut start = lines.next()?.split(' ');
     let (method, target) = (start.next()?.to_owned(), start.next()?.strip_prefix("/api")?);
@@ -252,7 +252,7 @@ fn parse(bytes: &[u8], at: Instant) -> Option<(Seen, usize)> {
         path: path.to_owned(),
         query: query.to_owned(),
         token: headers.get("x-authorization").map(|&token| token.to_owned()),
-        body: if length == 0 { Value::Null } else { serde_json::from_str(body).expect("JSON") },
+        body: if length == 0 { Value::Null } else { serde_json::from_slice(body).expect("JSON") },
     };
     Some((seen, head.len() + 4 + length))
 }
@@ -529,7 +529,7 @@ pub(crate) fn drive(setup: Setup, make: impl Fn() -> (World, Code)) -> Ran {
 fn once(setup: Setup, world: World, mut code: Code, is_async: bool) -> Ran {
     let host = Host(Rc::new(RefCell::new(world)));
     code.host = Some(host.clone());
-    let (mut receive, mut send, mut token) = (vec![0; setup.receive], [0; 2_048], [0; 64]);
+    let (mut receive, mut send, mut token) = (vec![0; setup.receive], [0; 2_048], [0; 256]);
     let config = Config {
         site: Site { host: "device", base: "/api" },
         task_type: "greet",

@@ -1,5 +1,6 @@
 //! What `wire` promises, one file per subject, through the public surface alone.
 
+mod agree;
 mod answer;
 mod classify;
 mod filter;
