@@ -6,36 +6,18 @@
 mod drive;
 mod http;
 mod machine;
+mod source;
 mod wire;
 
 pub use drive::drive_session;
 pub use http::http_answer;
-pub use machine::machine_inputs;
 pub use wire::wire_tasks;
 
-/// Takes decisions off the front of the fuzzer's bytes; zeros where they are used up.
-struct Source<'d> {
-    data: &'d [u8],
-}
+use source::Source;
 
-impl<'d> Source<'d> {
-    fn new(data: &'d [u8]) -> Self {
-        Self { data }
-    }
-
-    fn byte(&mut self) -> u8 {
-        let Some((first, rest)) = self.data.split_first() else { return 0 };
-        self.data = rest;
-        *first
-    }
-
-    fn below(&mut self, bound: u8) -> u8 {
-        self.byte() % bound
-    }
-
-    fn is_empty(&self) -> bool {
-        self.data.is_empty()
-    }
+/// The machine under any inputs (S14, S15, S17, S19).
+pub fn machine_inputs(data: &[u8]) {
+    machine::steps(data, &mut |_, _, _, _| {});
 }
 
 /// Cuts bytes into pieces whose lengths the first byte decides.

@@ -7,7 +7,7 @@ use downbeat_core::machine::{
     TaskKey, TaskMeta, TokenNews, Worker,
 };
 
-use super::Source;
+use super::source::Source;
 
 const FAULTS: [Fault; 7] = [
     Fault::NotSent,
@@ -19,8 +19,12 @@ const FAULTS: [Fault; 7] = [
     Fault::Unsupported,
 ];
 
-/// No sequence of inputs breaks a bound, stops time, or makes the worker spin (S14, S15, S17, S19).
-pub fn machine_inputs(data: &[u8]) {
+/// Sees a step: the worker's policy, when, what it was told and what it answered.
+pub(crate) type Seer<'s> = &'s mut dyn FnMut(&Policy, Instant, Input, Action);
+
+/// No sequence of inputs breaks a bound, stops time, or makes the worker spin (S14, S15, S17, S19). The worker has two
+/// places.
+pub(crate) fn steps(data: &[u8], see: Seer<'_>) {
     let mut source = Source::new(data);
     let policy = Policy {
         concurrency: 1 + u16::from(source.below(2)),
@@ -34,7 +38,7 @@ pub fn machine_inputs(data: &[u8]) {
     while !source.is_empty() {
         now = now.after(Duration::from_millis(u64::from(source.byte()).pow(2)));
         let input = input(&mut source, &calls, &slots);
-        if !settle(&mut worker, now, input, &policy, &mut calls, &mut slots) {
+        if !settle(&mut worker, now, input, &policy, &mut calls, &mut slots, see) {
             return;
         }
     }
@@ -48,9 +52,11 @@ fn settle(
     policy: &Policy,
     calls: &mut Vec<CallId>,
     slots: &mut Vec<SlotId>,
+    see: Seer<'_>,
 ) -> bool {
     for round in 0.. {
         let action = worker.step(now, input);
+        see(policy, now, input, action);
         let state = worker.snapshot();
         assert!(state.running <= policy.concurrency && state.held <= 2, "{state:?}");
         assert!(state.calls_in_flight <= policy.max_calls + 1, "{state:?}");

@@ -98,6 +98,14 @@ pub struct Call {
     pub ran: bool,
 }
 
+impl Call {
+    /// Whether its answer may bring tasks.
+    #[must_use]
+    pub const fn brings(&self) -> bool {
+        matches!(self.kind, CallKind::Poll { .. } | CallKind::Update { take_next: true, .. })
+    }
+}
+
 /// What a call is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum CallKind {
@@ -238,6 +246,12 @@ impl Page {
     /// All tasks held.
     pub fn all(&self) -> impl Iterator<Item = &Held> {
         self.places.iter().take(if self.held == 0 { 0 } else { self.places.len() }).flatten()
+    }
+
+    /// Whether this call is open and its answer may bring tasks.
+    #[must_use]
+    pub fn brings(&self, call: CallId) -> bool {
+        self.calls.iter().any(|open| open.id == call && open.brings())
     }
 
     /// The poll in flight.

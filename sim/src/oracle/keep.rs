@@ -20,8 +20,8 @@ impl Page {
         match input {
             Input::Tick | Input::Token(_) => {}
             Input::Leased { call, task } => {
-                // A call that is not open brings nothing.
-                if self.calls.iter().any(|open| open.id == *call) {
+                // A call that is not open, or asks for nothing, brings nothing.
+                if self.brings(*call) {
                     self.hear_of_task(task.key);
                 } else {
                     self.stale = true;
@@ -341,7 +341,7 @@ impl Page {
 
     fn bringer(&mut self, input: &Input) -> Option<(&mut Call, TaskMeta)> {
         let Input::Leased { call, task } = input else { return None };
-        self.calls.iter_mut().find(|open| open.id == *call).map(|open| (open, *task))
+        self.calls.iter_mut().find(|open| open.id == *call && open.brings()).map(|open| (open, *task))
     }
 
     fn run(&mut self, at: Instant, input: &Input, slot: SlotId, key: TaskKey) {
@@ -386,6 +386,14 @@ impl Page {
             let lease = task.response_timeout.filter(|lease| !lease.is_zero());
             (call.id, lease.map_or(Instant::FAR_FUTURE, |lease| call.sent.after(lease)))
         });
+        if brought.is_none() && matches!(input, Input::Leased { .. }) {
+            // The task of a call that is not open: its number is given back too, and may be that of another give-back.
+            if !self.calls.iter().any(|open| open.id == id) {
+                self.push(at, id, CallKind::Refuse);
+            }
+            return;
+        }
+        self.calls.retain(|open| open.id != id);
         match (brought, self.refusal) {
             // It shares the lane of the call that is being answered.
             (Some((with, expires)), None) => {
@@ -394,7 +402,6 @@ impl Page {
             }
             // Nobody waits for these.
             (Some(_), Some(_)) => self.push(at, id, CallKind::Refuse),
-            (None, _) if matches!(input, Input::Leased { .. }) => self.push(at, id, CallKind::Refuse),
             (None, Some(refusal)) => {
                 self.refusal = Some(Refusal { call: Some(id), own_lane: true, ..refusal });
                 self.send(at, id, CallKind::Refuse);

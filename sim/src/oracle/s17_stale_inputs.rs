@@ -24,7 +24,7 @@ impl Oracle for StaleInputs {
                 _ => Ok(()),
             },
             Action::Run { .. } => match *step.input {
-                Input::Leased { call, .. } if !page.calls.iter().any(|open| open.id == call) => {
+                Input::Leased { call, .. } if !page.brings(call) => {
                     Err("runs a task of a call that is not open".to_owned())
                 }
                 Input::Tick
