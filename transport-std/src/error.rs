@@ -65,6 +65,17 @@ pub enum Error {
         /// The field and what it takes.
         cause: PolicyError,
     },
+    /// The file of further root certificates cannot be used.
+    #[error(
+        "the certificates in {} cannot be used: {problem}; it takes a PEM file with one certificate or more, each \
+         beginning with -----BEGIN CERTIFICATE-----", path.display()
+    )]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// The record cannot be written where it is asked for.
     #[error("the record {}: {cause}; choose a file in a directory that this process may write to", path.display())]
     Record {

@@ -43,6 +43,7 @@ mod record;
 mod runner;
 mod store;
 mod transport;
+mod trust;
 mod worker;
 
 pub use clock::StdClock;

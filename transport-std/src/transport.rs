@@ -25,8 +25,12 @@ use ureq::unversioned::transport::Connector as _;
 use crate::clock::StdClock;
 use crate::context::lock;
 use crate::error::Error;
+use crate::trust::Trust;
 
 mod date;
+mod storage;
+
+pub(crate) use storage::{Missing, Storage};
 
 /// How long a connection may take to be made, name and TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,27 +50,19 @@ pub struct UreqTransport {
 }
 
 impl UreqTransport {
-    /// Makes a transport for the API at `url`, such as `http://localhost:8080/api`. Deadlines are on `clock`.
+    /// Makes a transport for the API at `url`, such as `http://localhost:8080/api`. Deadlines are on `clock`. A TLS
+    /// server is trusted as this machine trusts it; see [`Runner::ca_file`](crate::Runner::ca_file).
     ///
     /// # Errors
     /// [`Error::Url`]: not `http` or `https`, no host, or more than a path.
     pub fn new(url: &str, clock: StdClock) -> Result<Self, Error> {
-        let base = base(url)?;
-        Ok(Self { agent: agent(), base: base.into(), clock })
+        Self::trusting(url, clock, &Trust::default())
     }
 
-    /// Gets a document from elsewhere, at most `room` bytes of it, without the server's token.
-    pub(crate) fn get(&self, url: &str, deadline: Instant, room: u64) -> Result<(u16, Vec<u8>), Failure> {
-        let watch = Watch::start(self.clock, deadline);
-        let response = self.agent.get(url).call().map_err(|error| watch.failure(&error))?;
-        let status = response.status().as_u16();
-        let mut body = Vec::new();
-        let mut reader = response.into_body().into_reader().take(room.saturating_add(1));
-        reader.read_to_end(&mut body).map_err(|error| watch.failure(&error.into()))?;
-        if u64::try_from(body.len()).unwrap_or(u64::MAX) > room {
-            return Err(Failure::TOO_LARGE);
-        }
-        Ok((status, body))
+    pub(crate) fn trusting(url: &str, clock: StdClock, trust: &Trust) -> Result<Self, Error> {
+        let base = base(url)?;
+        let tls = base.starts_with("https").then(|| trust.tls());
+        Ok(Self { agent: agent(tls, Addresses::default()), base: base.into(), clock })
     }
 
     /// One try.
@@ -184,8 +180,9 @@ fn without_user(url: &str) -> String {
     }
 }
 
-fn agent() -> ureq::Agent {
+fn agent(tls: Option<ureq::tls::TlsConfig>, addresses: impl Resolver) -> ureq::Agent {
     let config = ureq::Agent::config_builder()
+        .tls_config(tls.unwrap_or_default())
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
@@ -196,7 +193,7 @@ fn agent() -> ureq::Agent {
         .user_agent(concat!("downbeat/", env!("CARGO_PKG_VERSION")))
         .build();
     let connector = Dialing.chain(layer::DefaultConnector::default()).chain(Watching);
-    ureq::Agent::with_parts(config, connector, Addresses::default())
+    ureq::Agent::with_parts(config, connector, addresses)
 }
 
 fn head_of(response: &http::Response<ureq::Body>) -> Head {

@@ -52,13 +52,50 @@ fn what_happened_is_counted_under_the_names_of_the_sdks() {
         r#"task_result_size_bytes_sum{taskType="echo"} 7"#,
         r#"task_update_time_seconds_count{taskType="echo",status="SUCCESS"} 2"#,
         r#"active_workers{taskType="echo"} 0"#,
+        r#"task_execution_queue_full_total{taskType="echo"} 2"#,
     ] {
         assert!(text.contains(&format!("\n{line}\n")), "{line} is not in\n{text}");
     }
+    the_document_has_what_the_endpoint_has(&text);
     down.store(true, Ordering::Release);
     let failed = r#"task_poll_error_total{taskType="echo",exception="Status503"}"#;
     server.wait("failed poll", |_| metrics.render().contains(failed));
     server.wait("unreadiness", |_| get(address, "/ready").ends_with("polls for `echo` fail\n"));
+    running.handle().drain();
+    let _ = running.join();
+}
+
+/// Every row of the table in docs/runner.md is there with its kind and its words, in its order, and nothing else is.
+fn the_document_has_what_the_endpoint_has(text: &str) {
+    let document = include_str!("../../docs/runner.md");
+    let mut rows = Vec::new();
+    for line in document.lines() {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        if let ["", name, kind @ ("counter" | "gauge" | "histogram"), _, help, ""] = cells.as_slice() {
+            let name = name.trim_matches('`');
+            rows.push(format!("# HELP {name} {help}"));
+            rows.push(format!("# TYPE {name} {kind}"));
+        }
+    }
+    let told: Vec<&str> = text.lines().filter(|line| line.starts_with('#')).collect();
+    assert!(rows.len() > 30 && told == rows, "docs/runner.md: {rows:#?}\nendpoint: {told:#?}");
+}
+
+#[test]
+fn pauses_are_counted() {
+    let server = Server::start(|received: &Received| Queue::default().answer(received));
+    let echo = |task: &str| Worker::new(task, |input: Box<RawValue>, _: &Context| Ok(input));
+    let mut runner =
+        Runner::builder(server.url()).signals(false).worker(echo("a").paused(true)).worker(echo("b"));
+    let metrics = runner.metrics();
+    let running = runner.start().unwrap();
+    running.handle().pause("a");
+    running.handle().pause("b");
+    running.handle().resume("b");
+    let text = metrics.render();
+    for line in [r#"task_paused_total{taskType="a"} 2"#, r#"task_paused_total{taskType="b"} 1"#] {
+        assert!(text.contains(&format!("\n{line}\n")), "{line} is not in\n{text}");
+    }
     running.handle().drain();
     let _ = running.join();
 }

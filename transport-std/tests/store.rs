@@ -159,6 +159,69 @@ fn a_result_that_is_not_taken_at_an_abort_is_kept() {
 }
 
 #[test]
+fn what_has_no_room_among_the_dead_letters_waits_and_goes_there_once_there_is_some() {
+    let directory = Directory::new();
+    let server = server(&["t-bad-1", "t-bad-2", "t-1"], 400, &Arc::new(AtomicBool::new(true)));
+    let running = runner(&server, &directory.0).store_max_files(1).start().unwrap();
+    // The second is sent again from the store, and rejected again.
+    server.wait("second try of the second", |received| {
+        results(received).iter().filter(|result| result.contains("t-bad-2")).count() >= 2
+    });
+    server.wait("result of the last", |received| accepted(received, "t-1"));
+    assert!(fs::read_to_string(&directory.files("dead")[0]).unwrap().contains("t-bad-1"));
+    assert_eq!((directory.files("dead").len(), directory.files("").len()), (1, 1));
+    fs::remove_file(&directory.files("dead")[0]).unwrap();
+    server.wait("third try of the second", |_| directory.files("").is_empty());
+    assert!(fs::read_to_string(&directory.files("dead")[0]).unwrap().contains("t-bad-2"));
+    running.handle().drain();
+    let _ = running.join();
+}
+
+#[test]
+fn what_has_no_room_in_the_store_stays_in_memory_and_is_not_lost() {
+    let directory = Directory::new();
+    let fails = Arc::new(AtomicBool::new(true));
+    let server = server(&["t-bad-1", "t-bad-2", "t-bad-3"], 500, &fails);
+    let mut runner = runner(&server, &directory.0).store_max_files(1);
+    let metrics = runner.metrics();
+    let running = runner.start().unwrap();
+    // Each is to be stored after its fourth try: one is, the others are tried a fifth time, and a ninth.
+    let handle = running.handle();
+    server.wait("ninth try of two", |received| {
+        let tries = |id: &str| results(received).iter().filter(|result| result.contains(id)).count();
+        let more = ["t-bad-1", "t-bad-2", "t-bad-3"].iter().filter(|id| tries(id) >= 9).count();
+        more >= 2 && handle.summary().stored == 1
+    });
+    assert_eq!((directory.files("").len(), directory.files("dead").len()), (1, 0));
+    let text = metrics.render();
+    assert!(text.contains("\ndownbeat_store_files{part=\"waiting\"} 1\n"), "{text}");
+    fails.store(false, Ordering::Release);
+    server.wait("all results", |_| {
+        let summary = handle.summary();
+        summary.completed + summary.resent == 3
+    });
+    handle.drain();
+    let summary = running.join();
+    assert_eq!((summary.stored, summary.given_up), (1, 0), "{summary:?}");
+    assert!(directory.files("").is_empty());
+}
+
+#[test]
+fn an_abort_stores_what_it_holds_also_beyond_the_bound() {
+    let directory = Directory::new();
+    let server = server(&["t-bad-1", "t-bad-2"], 500, &Arc::new(AtomicBool::new(true)));
+    let hour = Duration::from_secs(3_600);
+    let slow = echo().slots(2).policy(|policy| policy.update = [Duration::ZERO, hour, hour, hour]);
+    let runner = Runner::builder(server.url()).signals(false).store(&directory.0).store_max(1);
+    let running = runner.worker(slow).start().unwrap();
+    server.wait("reports", |received| accepted(received, "t-bad-1") && accepted(received, "t-bad-2"));
+    running.handle().abort();
+    let summary = running.join();
+    assert_eq!((summary.stored, summary.given_up), (2, 0));
+    assert_eq!(directory.files("").len(), 2);
+}
+
+#[test]
 fn a_directory_is_one_runners_at_a_time() {
     let directory = Directory::new();
     let server = server(&[], 500, &Arc::new(AtomicBool::new(false)));

@@ -1,4 +1,4 @@
-//! Servers that are wrong, slow or far away, and inputs that are elsewhere: clear words, and nothing lost.
+//! Servers that are wrong, slow or far away: clear words, and nothing lost.
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a broken assumption ends the test")]
 
 mod support;
@@ -100,48 +100,6 @@ fn an_answer_lost_on_the_way_costs_no_result() {
     let running = runner(&server).worker(quick).start().unwrap();
     server.wait("second report", |received| results(received).len() == 2);
     assert_eq!(drained(running).completed, 1);
-}
-
-#[test]
-fn an_input_in_external_storage_is_fetched() {
-    let input = r#"{"large":123456789012345678901234567890}"#;
-    let answer = external(move |received: &Received, url: &str| {
-        if received.target.starts_with("/api/tasks/externalstoragelocation?path=in%2Fone&operation=READ") {
-            return Some(json(200, format!(r#"{{"uri":"{url}/stored","path":"in/one"}}"#)));
-        }
-        (received.target == "/api/stored").then(|| json(200, input))
-    });
-    assert!(
-        answer.contains("COMPLETED") && answer.ends_with(&format!("\"outputData\":{input}}}")),
-        "{answer}"
-    );
-}
-
-#[test]
-fn an_input_that_cannot_be_fetched_fails_for_good_and_names_its_path() {
-    let answer = external(|received, _| {
-        received.target.contains("externalstoragelocation").then(|| json(404, r#"{"message":"no"}"#))
-    });
-    assert!(answer.contains("FAILED_WITH_TERMINAL_ERROR") && answer.contains("`in/one`"), "{answer}");
-    let answer = external(|received, _| {
-        received.target.contains("externalstoragelocation").then(|| json(200, r#"{"uri":"s3://bucket/x"}"#))
-    });
-    assert!(answer.contains("names no place that this worker can read") && answer.contains("`in/one`"));
-}
-
-/// The result of a task whose input is elsewhere.
-fn external(answer: impl Fn(&Received, &str) -> Option<support::Answer> + Send + Sync + 'static) -> String {
-    let task =
-        task("t", "echo", "{}").replace(r#""inputData":{}"#, r#""externalInputPayloadStoragePath":"in/one""#);
-    let queue = Queue::of([task]);
-    let server = Server::start(move |received: &Received| {
-        let url = format!("http://{}/api", received.headers["host"]);
-        answer(received, &url).unwrap_or_else(|| queue.answer(received))
-    });
-    let running = runner(&server).worker(echo()).start().unwrap();
-    let received = server.wait("result", |received| !results(received).is_empty());
-    let _ = drained(running);
-    results(&received).remove(0)
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::clock::StdClock;
 use crate::error::Error;
 use crate::runner::Factory;
 use crate::transport::UreqTransport;
+use crate::trust::Trust;
 
 /// Which transport a runner uses.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -37,13 +38,13 @@ impl FromStr for TransportChoice {
 }
 
 impl TransportChoice {
-    /// What makes a transport for each thread. `ureq` is the runner's own, whose connections are shared.
-    pub(crate) fn factory(self, url: &str, clock: StdClock, ureq: &UreqTransport) -> Result<Factory, Error> {
+    /// What makes a transport for each thread; they share their connections.
+    pub(crate) fn factory(self, url: &str, clock: StdClock, trust: &Trust) -> Result<Factory, Error> {
         if self.is_lean() {
-            let lean = LeanTransport::new(url, clock)?;
+            let lean = LeanTransport::trusting(url, clock, trust)?;
             return Ok(Box::new(move || -> Box<dyn Transport + Send> { Box::new(lean.clone()) }));
         }
-        let ureq = ureq.clone();
+        let ureq = UreqTransport::trusting(url, clock, trust)?;
         Ok(Box::new(move || -> Box<dyn Transport + Send> { Box::new(ureq.clone()) }))
     }
 

@@ -40,11 +40,7 @@ struct Tls {
 }
 
 impl Target {
-    pub(super) fn new(url: &str) -> Result<Self, Error> {
-        Self::trusting(url, || RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() })
-    }
-
-    /// With other roots than the web's.
+    /// `roots` is asked where the server wants TLS.
     pub(super) fn trusting(url: &str, roots: impl FnOnce() -> RootCertStore) -> Result<Self, Error> {
         let checked = base(url)?;
         let wrong = |problem| Error::Url { url: checked.clone(), problem };

@@ -20,6 +20,7 @@ use downbeat_core::ports::{Failure, Head, Request, Sink, Transport};
 
 use crate::clock::StdClock;
 use crate::error::Error;
+use crate::trust::Trust;
 pub use choice::TransportChoice;
 use dial::Target;
 use link::StdLink;
@@ -42,12 +43,17 @@ pub struct LeanTransport {
 }
 
 impl LeanTransport {
-    /// Makes a transport for the API at `url`, such as `http://localhost:8080/api`. Deadlines are on `clock`.
+    /// Makes a transport for the API at `url`, such as `http://localhost:8080/api`. Deadlines are on `clock`. A TLS
+    /// server is trusted as this machine trusts it; see [`Runner::ca_file`](crate::Runner::ca_file).
     ///
     /// # Errors
     /// [`Error::Url`]: not `http` or `https`, no host, or more than a path.
     pub fn new(url: &str, clock: StdClock) -> Result<Self, Error> {
-        Ok(Self::to(Arc::new(Target::new(url)?), clock))
+        Self::trusting(url, clock, &Trust::default())
+    }
+
+    pub(crate) fn trusting(url: &str, clock: StdClock, trust: &Trust) -> Result<Self, Error> {
+        Ok(Self::to(Arc::new(Target::trusting(url, || trust.store())?), clock))
     }
 
     fn to(target: Arc<Target>, clock: StdClock) -> Self {

@@ -8,12 +8,11 @@ use downbeat_core::wire::{Accepted, CallKind, Element, PREFIX, SyntaxError, Task
 
 use super::held::Growing;
 
-/// Bytes that are kept of one polled task. The server keeps inputs above 3 MiB outside.
-const TASK_ROOM: usize = 32 * 1024 * 1024;
 /// Bytes of an answer that is kept as a whole (a token, the place of an input).
 const BODY_ROOM: usize = 64 * 1024;
-/// Bytes of an answer with tasks that are read at the most: a body that never ends is broken off.
-const TOTAL: u64 = 1 << 30;
+/// How much of an answer is read, in tasks of the largest size for each that was asked for, and one more. A task that is
+/// too large is read to its end, so that it can be reported; a body that never ends is broken off.
+const LARGEST_TASKS: u64 = 4;
 
 /// Takes an answer: tasks one by one, other bodies up to a bound.
 pub(crate) struct AnswerSink<'f> {
@@ -22,14 +21,26 @@ pub(crate) struct AnswerSink<'f> {
     tasks: Option<TaskFilter<Growing>>,
     broken: Option<SyntaxError>,
     body: Vec<u8>,
-    total: u64,
+    /// Bytes of one task that are kept.
+    max_task: usize,
+    /// Bytes that may still come.
+    left: u64,
     /// Is given each task.
     take: &'f mut dyn FnMut(Element<'_>),
 }
 
 impl<'f> AnswerSink<'f> {
-    pub(crate) fn new(kind: CallKind, take: &'f mut dyn FnMut(Element<'_>)) -> Self {
-        Self { kind, head: None, tasks: None, broken: None, body: Vec::new(), total: 0, take }
+    /// `max_task`: bytes of one task that are kept; of a larger one the ids are, and it is no task but a misfit that
+    /// names both sizes. `wanted`: tasks that were asked for.
+    pub(crate) fn new(
+        kind: CallKind,
+        max_task: usize,
+        wanted: u16,
+        take: &'f mut dyn FnMut(Element<'_>),
+    ) -> Self {
+        let size = u64::try_from(max_task).unwrap_or(u64::MAX);
+        let left = size.saturating_mul(LARGEST_TASKS).saturating_mul(u64::from(wanted) + 1);
+        Self { kind, head: None, tasks: None, broken: None, body: Vec::new(), max_task, left, take }
     }
 
     /// What the exchange means for the machine, and for people.
@@ -57,15 +68,13 @@ impl Sink for AnswerSink<'_> {
     fn head(&mut self, head: &Head) {
         let brings_tasks = matches!(self.kind, CallKind::Poll | CallKind::UpdateV2);
         let good = head.json && matches!(head.status, 200..=299);
-        self.tasks = (brings_tasks && good).then(|| TaskFilter::new(Growing::new(TASK_ROOM)));
+        self.tasks = (brings_tasks && good).then(|| TaskFilter::new(Growing::new(self.max_task)));
         self.head = Some(*head);
     }
 
     fn chunk(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
-        self.total = self.total.saturating_add(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        if self.total > TOTAL {
-            return Err(TooLarge);
-        }
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.left = self.left.checked_sub(length).ok_or(TooLarge)?;
         let Some(tasks) = &mut self.tasks else {
             let room = BODY_ROOM.saturating_sub(self.body.len());
             self.body.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
@@ -160,11 +169,14 @@ const fn words(cause: Cause) -> &'static str {
     match cause {
         Cause::Resolve => "the server's name has no address",
         Cause::Connect => "no connection could be made to the server",
-        Cause::Tls => "the TLS handshake with the server failed",
+        Cause::Tls => {
+            "the TLS handshake with the server failed; if its certificate is not one that this machine trusts, name its \
+             issuer's (`ca_file`)"
+        }
         Cause::Timeout => "the server did not answer in time",
         Cause::Closed => "the connection was closed before the answer was whole",
         Cause::Protocol => "the answer is not HTTP/1.1",
-        Cause::TooLarge => "the answer is larger than is reasonable",
+        Cause::TooLarge => "the answer is far larger than the tasks that were asked for may be (`max_task`)",
         Cause::RequestTooLarge => "the request is too large to be sent",
     }
 }

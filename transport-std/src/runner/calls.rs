@@ -31,12 +31,18 @@ pub(super) struct Call<'a> {
     pub(super) method: Method,
     pub(super) target: &'a str,
     pub(super) body: &'a [u8],
+    /// Tasks that are asked for; at least 1.
+    pub(super) wanted: u16,
     pub(super) deadline: Instant,
 }
 
 impl<'a> Call<'a> {
     pub(super) const fn post(kind: CallKind, target: &'a str, body: &'a [u8], deadline: Instant) -> Self {
-        Self { kind, method: Method::Post, target, body, deadline }
+        Self { kind, method: Method::Post, target, body, wanted: 1, deadline }
+    }
+
+    pub(super) const fn get(kind: CallKind, target: &'a str, wanted: u16, deadline: Instant) -> Self {
+        Self { kind, method: Method::Get, target, body: &[], wanted, deadline }
     }
 }
 
@@ -77,7 +83,7 @@ impl Performer {
             body: call.body,
             token: token.as_deref(),
         };
-        let mut sink = AnswerSink::new(call.kind, take);
+        let mut sink = AnswerSink::new(call.kind, shared.max_task, call.wanted, take);
         let sent = shared.clock.now();
         let exchange = self.transport.exchange(&request, call.deadline, &mut sink);
         let status = exchange.map_or(0, |head| head.status);
@@ -87,9 +93,7 @@ impl Performer {
         let cause = meaning.as_ref().err().map(tracing::field::display);
         tracing::trace!(method = call.method(), uri = call.uri(), status, ?took, cause, "call");
         shared.measure(|metrics| {
-            let status = status.to_string();
-            let labels = [("method", call.method()), ("uri", call.uri()), ("status", status.as_str())];
-            metrics.time(Name::HttpRequest, &labels, took);
+            metrics.time(Name::HttpRequest, &[call.method(), call.uri(), &status.to_string()], took);
         });
         match &meaning {
             Err(trouble) if trouble.is_of_link() => {
@@ -115,8 +119,7 @@ impl Performer {
         let meaning = match side.poll_target(wanted, wait) {
             Ok(target) => {
                 let deadline = sent.after(side.call_timeout).after(wait);
-                let poll =
-                    Call { kind: CallKind::Poll, method: Method::Get, target: &target, body: &[], deadline };
+                let poll = Call::get(CallKind::Poll, &target, wanted, deadline);
                 let mut take = |element: Element<'_>| {
                     received += 1;
                     put_off.extend(shared.receive(worker, side, call, element));
@@ -129,14 +132,10 @@ impl Performer {
         let now = shared.clock.now();
         let duration = sent.until(now);
         shared.measure(|metrics| {
-            metrics.add(Name::Poll, &[("taskType", &side.task)], 1);
-            metrics.time(
-                Name::PollTime,
-                &[("taskType", &side.task), ("status", success(&meaning))],
-                duration,
-            );
+            metrics.add(Name::Poll, &[&side.task], 1);
+            metrics.time(Name::PollTime, &[&side.task, success(&meaning)], duration);
             if let Err(trouble) = &meaning {
-                metrics.add(Name::PollError, &[("taskType", &side.task), ("exception", &trouble.code())], 1);
+                metrics.add(Name::PollError, &[&side.task, &trouble.code()], 1);
             }
         });
         match &meaning {
@@ -182,17 +181,9 @@ impl Performer {
         let (meaning, _) = self.call(&Call::post(kind, target, &report.body, deadline), &mut take);
         let now = shared.clock.now();
         shared.measure(|metrics| {
-            metrics.time(
-                Name::UpdateTime,
-                &[("taskType", &side.task), ("status", success(&meaning))],
-                sent.until(now),
-            );
+            metrics.time(Name::UpdateTime, &[&side.task, success(&meaning)], sent.until(now));
             if let Err(trouble) = &meaning {
-                metrics.add(
-                    Name::UpdateError,
-                    &[("taskType", &side.task), ("exception", &trouble.code())],
-                    1,
-                );
+                metrics.add(Name::UpdateError, &[&side.task, &trouble.code()], 1);
             }
         });
         match &meaning {
@@ -216,6 +207,9 @@ impl Performer {
         let deadline = shared.clock.now().after(side.call_timeout);
         let (meaning, _) = self.plain_call(&Call::post(CallKind::Update, target::UPDATE, &body, deadline));
         if let Err(trouble) = &meaning {
+            shared.measure(|metrics| {
+                metrics.add(Name::ExtensionError, &[&side.task, &trouble.code()], 1);
+            });
             tracing::warn!(task = held.facts.task_id, cause = %trouble, "a lease could not be extended");
         }
         shared.tell(replied(worker, call, reply(&meaning)));

@@ -10,6 +10,8 @@ use crate::context::lock;
 pub(crate) struct Condition {
     fails: &'static str,
     works: &'static str,
+    /// It is an error where it fails, and no warning.
+    grave: bool,
     now: Mutex<Option<Spell>>,
 }
 
@@ -22,7 +24,12 @@ struct Spell {
 
 impl Condition {
     pub(crate) const fn new(fails: &'static str, works: &'static str) -> Self {
-        Self { fails, works, now: Mutex::new(None) }
+        Self { fails, works, grave: false, now: Mutex::new(None) }
+    }
+
+    /// Something whose failure needs somebody.
+    pub(crate) const fn grave(fails: &'static str, works: &'static str) -> Self {
+        Self { fails, works, grave: true, now: Mutex::new(None) }
     }
 
     /// It failed: the first time, and when the cause is another, that is worth a line.
@@ -33,12 +40,20 @@ impl Condition {
             Some(spell) => {
                 cause.clone_into(&mut spell.cause);
                 spell.times += 1;
-                tracing::warn!(whose, cause, "{}", self.fails);
+                self.tell(whose, cause);
             }
             None => {
                 *spell = Some(Spell { cause: cause.to_owned(), since: now, times: 1 });
-                tracing::warn!(whose, cause, "{}", self.fails);
+                self.tell(whose, cause);
             }
+        }
+    }
+
+    fn tell(&self, whose: &str, cause: &str) {
+        if self.grave {
+            tracing::error!(whose, cause, "{}", self.fails);
+        } else {
+            tracing::warn!(whose, cause, "{}", self.fails);
         }
     }
 

@@ -18,6 +18,7 @@ use downbeat_core::machine::{
 use super::perform::Performer;
 use super::shared::Shared;
 use crate::context::lock;
+use crate::metrics::Name;
 use crate::record::Recorder;
 
 /// How long a thread waits after an unexpected error before it goes on.
@@ -331,8 +332,9 @@ fn perform_all(shared: &Arc<Shared>) {
     let mut done = None;
     while let Some(job) = shared.next_job(done.take()) {
         if catch_unwind(AssertUnwindSafe(|| performer.perform(job))).is_err() {
+            shared.measure(|metrics| metrics.add(Name::UncaughtException, &["Panic"], 1));
             tracing::error!(job = name(&job), "an unexpected error in the runner; it goes on after a second");
-            thread::park_timeout(AFTER_PANIC);
+            shared.wait_over(AFTER_PANIC);
             performer = Performer::new(Arc::clone(shared));
             shared.give_up_job(job);
         }

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use downbeat_core::machine::{Clock, Fault};
-use downbeat_core::ports::Method;
+use downbeat_core::machine::{Clock as _, Fault};
 use downbeat_core::wire::target;
 use downbeat_core::wire::{CallKind, find, validate};
 
@@ -11,15 +10,16 @@ use super::calls::Call;
 use super::perform::Performer;
 use crate::handler::Ending;
 use crate::metrics::Name;
+use crate::transport::Missing;
 
 /// How long each of the two calls may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes of the largest input that is fetched.
-const ROOM: u64 = 64 * 1024 * 1024;
 
 impl Performer {
     /// Fetches an input. An input that cannot be read fails its task, with its path as the reason: it is never run on
-    /// the empty input that came instead. The failure is terminal unless the storage may only be out of reach.
+    /// the empty input that came instead. The failure is terminal unless the next try may find what this one did not:
+    /// each try asks the server for a new link. No token is sent to the storage, and no reason shows more of its address
+    /// than the host, for a signed address is a secret.
     pub(super) fn fetch_input(&mut self, task_type: &str, path: &str) -> Result<Vec<u8>, Ending> {
         let what = format!("the task's input is in external storage under `{path}`");
         let terminal = |why: &str| Ending::terminal(format!("{what}, and {why}; give the task less input"));
@@ -28,11 +28,10 @@ impl Performer {
             return Err(terminal("the path is too long"));
         };
         self.shared.measure(|metrics| {
-            let labels = [("entityName", task_type), ("operation", "READ"), ("payloadType", "TASK_INPUT")];
-            metrics.add(Name::ExternalPayload, &labels, 1);
+            metrics.add(Name::ExternalPayload, &[task_type, "READ", "TASK_INPUT"], 1);
         });
         let deadline = self.shared.clock.now().after(TIMEOUT);
-        let call = Call { kind: CallKind::Other, method: Method::Get, target: &target, body: &[], deadline };
+        let call = Call::get(CallKind::Other, &target, 1, deadline);
         let (meaning, answer) = self.plain_call(&call);
         match meaning {
             Ok(_) => {}
@@ -46,20 +45,14 @@ impl Performer {
             .flatten()
             .and_then(|value| value.text())
             .map(|text| text.chars().collect());
-        let Some(place) = place.filter(|place| place.starts_with("http://") || place.starts_with("https://"))
-        else {
-            return Err(terminal("the server names no place that this worker can read"));
-        };
+        let place = place.unwrap_or_default();
         let deadline = self.shared.clock.now().after(TIMEOUT);
-        // The place may be signed: it is a secret, and no reason or log shows it.
-        match self.shared.storage.get(&place, deadline, ROOM) {
-            Ok((200..=299, input)) if is_object(&input) => Ok(input),
-            Ok((200..=299, _)) => Err(terminal("what is there is no JSON object")),
-            Ok((status @ (400..=499), _)) => {
-                Err(terminal(&format!("the storage answered with status {status}")))
-            }
-            Ok((status, _)) => Err(passing(&format!("the storage answered with status {status}"))),
-            Err(_) => Err(passing("the storage could not be read")),
+        let room = u64::try_from(self.shared.max_task).unwrap_or(u64::MAX);
+        match self.shared.storage.get(&place, deadline, room) {
+            Ok(input) if is_object(&input) => Ok(input),
+            Ok(_) => Err(terminal("what is there is no JSON object")),
+            Err(Missing::Terminal(why)) => Err(terminal(&why)),
+            Err(Missing::Passing(why)) => Err(passing(&why)),
         }
     }
 }

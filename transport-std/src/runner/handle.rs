@@ -7,6 +7,7 @@ use std::sync::Arc;
 use downbeat_core::machine::{Control, HubInput, Input, Snapshot};
 
 use super::shared::Shared;
+use crate::metrics::Name;
 
 /// A runner at work. Dropping it leaves it at work.
 #[derive(Debug)]
@@ -68,7 +69,10 @@ impl Handle {
     fn control(&self, task: &str, control: Control) -> usize {
         let workers = (0..).zip(&self.shared.sides).filter(|(_, side)| side.task == task);
         workers
-            .map(|(worker, _)| {
+            .map(|(worker, side)| {
+                if control == Control::Pause {
+                    self.shared.measure(|metrics| metrics.add(Name::Paused, &[&side.task], 1));
+                }
                 let input = Input::Control(control);
                 self.shared.tell_from_outside(HubInput::Worker { worker, input });
             })

@@ -18,12 +18,15 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use downbeat_core::ports::Transport;
+
 use crate::config::{Environment, Setting};
 use crate::error::Error;
 use crate::event::Event;
 use crate::lean::TransportChoice;
 use crate::metrics::Metrics;
 use crate::record::Recording;
+use crate::store::Bounds;
 use crate::worker::Worker;
 
 pub(crate) use crew::StdHub;
@@ -43,14 +46,33 @@ pub struct Runner {
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) max_calls: u16,
     pub(crate) store: Option<PathBuf>,
+    pub(crate) store_bounds: Bounds,
+    pub(crate) max_task: usize,
+    pub(crate) external_hosts: Option<Vec<String>>,
+    pub(crate) ca_file: Option<PathBuf>,
     pub(crate) record: Option<Recording>,
     pub(crate) events: Option<SyncSender<Event>>,
     pub(crate) transport: TransportChoice,
+    pub(crate) own_transport: Option<OwnTransport>,
     pub(crate) signals: bool,
     pub(crate) metrics: Option<Metrics>,
     pub(crate) admin: Option<SocketAddr>,
     environment: Environment,
 }
+
+/// What makes the user's transports.
+pub(crate) struct OwnTransport(pub(crate) Factory);
+
+impl std::fmt::Debug for OwnTransport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OwnTransport(…)")
+    }
+}
+
+/// Bytes of the largest task, unless told; Conductor's own limit is 10 MiB for an input, and as much for an output.
+const MAX_TASK: usize = 64 << 20;
+/// The least that it can be told to be.
+const MAX_TASK_LEAST: usize = 64 << 10;
 
 /// Key and secret. `Debug` shows neither.
 #[derive(Clone)]
@@ -78,9 +100,14 @@ impl Runner {
             drain_timeout: Some(Duration::from_secs(25)),
             max_calls: 16,
             store: None,
+            store_bounds: Bounds::default(),
+            max_task: MAX_TASK,
+            external_hosts: None,
+            ca_file: None,
             record: None,
             events: None,
             transport: TransportChoice::default(),
+            own_transport: None,
             signals: true,
             metrics: None,
             admin: None,
@@ -91,6 +118,7 @@ impl Runner {
     /// Starts a description from the environment, with the variables of Conductor's SDKs.
     ///
     /// - `CONDUCTOR_SERVER_URL`, and `CONDUCTOR_AUTH_KEY` with `CONDUCTOR_AUTH_SECRET`.
+    /// - `CONDUCTOR_TLS_CA_PATH`: as [`Runner::ca_file`].
     /// - `CONDUCTOR_WORKER_<TASK>_<PROPERTY>`, `CONDUCTOR_WORKER_ALL_<PROPERTY>` and `CONDUCTOR_WORKER_<PROPERTY>`,
     ///   the first that is set, override what the code says of each worker; so do `conductor.worker.<task>.<property>`
     ///   and `conductor.worker.all.<property>`. Properties: `SLOTS` (also `THREAD_COUNT`, `CONCURRENCY`,
@@ -128,6 +156,7 @@ impl Runner {
             (Some(_), None) => return Err(Error::HalfCredentials { present: KEY, missing: SECRET }),
             (None, Some(_)) => return Err(Error::HalfCredentials { present: SECRET, missing: KEY }),
         };
+        runner.ca_file = environment.get("CONDUCTOR_TLS_CA_PATH").map(PathBuf::from);
         runner.environment = environment;
         Ok(runner)
     }
@@ -136,6 +165,52 @@ impl Runner {
     #[must_use]
     pub const fn transport(mut self, choice: TransportChoice) -> Self {
         self.transport = choice;
+        self
+    }
+
+    /// Sends requests by a transport of your own: a Unix socket, a gateway, a script in a test. Each thread that
+    /// performs calls has one made for it, and a new one after it panicked; [`Runner::transport`] has no effect then. An
+    /// input in external storage is not fetched by it.
+    #[must_use]
+    pub fn own_transport(
+        mut self,
+        make: impl Fn() -> Box<dyn Transport + Send> + Send + Sync + 'static,
+    ) -> Self {
+        self.own_transport = Some(OwnTransport(Box::new(make)));
+        self
+    }
+
+    /// Trusts the certificates in this file (PEM) besides those that the machine trusts: for a server whose certificate
+    /// was issued by an authority of your own. It counts for external storage too.
+    ///
+    /// The machine trusts what its store of certificates has, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` name in its
+    /// place; where there is none (an empty container), Mozilla's list counts.
+    #[must_use]
+    pub fn ca_file(mut self, file: impl AsRef<Path>) -> Self {
+        self.ca_file = Some(file.as_ref().to_owned());
+        self
+    }
+
+    /// Bytes of the largest task that is taken, and of the largest input that is fetched from external storage. A task
+    /// above it fails, and its reason names both sizes. At least 65,536. Default 67,108,864 (64 MiB).
+    ///
+    /// A runner may hold so much for each slot. An answer that is four times as large as what was asked for can be is
+    /// broken off, and its poll counts as failed.
+    #[must_use]
+    pub fn max_task(mut self, bytes: usize) -> Self {
+        self.max_task = bytes.max(MAX_TASK_LEAST);
+        self
+    }
+
+    /// The hosts from which inputs in external storage are fetched, besides the server itself: `host`, `host:port`, or
+    /// `*.domain`. Default: any, unless its addresses are of this machine or of its network link alone (there clouds hand
+    /// out credentials).
+    ///
+    /// The server names the place, and what is there becomes a task's input: name the hosts where the server is trusted
+    /// less than what this process can reach. Redirects are held to the same rule; no token is ever sent there.
+    #[must_use]
+    pub fn external_hosts<H: Into<String>>(mut self, hosts: impl IntoIterator<Item = H>) -> Self {
+        self.external_hosts = Some(hosts.into_iter().map(Into::into).collect());
         self
     }
 
@@ -179,6 +254,25 @@ impl Runner {
     #[must_use]
     pub fn store(mut self, directory: impl AsRef<Path>) -> Self {
         self.store = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// Bytes that each part of the store holds at the most: results that wait, dead letters, damaged files. One file is
+    /// held, however large. Default: 1,073,741,824 (1 GiB).
+    ///
+    /// Nothing is dropped at a bound. Where no more results may wait they stay in memory, and once no place is free no
+    /// task is asked for; where there is no room for a dead letter it waits with the others, and the server is asked
+    /// again. Both are logged as errors.
+    #[must_use]
+    pub const fn store_max(mut self, bytes: u64) -> Self {
+        self.store_bounds.bytes = bytes;
+        self
+    }
+
+    /// Files that each part of the store holds at the most, as [`Runner::store_max`]. Default 10,000.
+    #[must_use]
+    pub const fn store_max_files(mut self, files: u64) -> Self {
+        self.store_bounds.files = files;
         self
     }
 

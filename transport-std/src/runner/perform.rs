@@ -1,5 +1,6 @@
 //! Performs one job after the other: calls, the user's code, the store.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -61,14 +62,18 @@ impl Performer {
         let shared = Arc::clone(&self.shared);
         let started = shared.clock.now();
         count(&shared.counts.tasks);
+        let all_busy = side.running.fetch_add(1, Ordering::Relaxed) + 1 >= side.concurrency;
         shared.emit(side, || EventKind::TaskExecutionStarted {
             task_id: held.facts.task_id.clone(),
             workflow_instance_id: held.facts.workflow_id.clone(),
             worker_id: side.worker_id.clone(),
         });
         shared.measure(|metrics| {
-            metrics.add(Name::ExecutionStarted, &[("taskType", &side.task)], 1);
-            metrics.add(Name::ActiveWorkers, &[("taskType", &side.task)], 1);
+            metrics.add(Name::ExecutionStarted, &[&side.task], 1);
+            metrics.add(Name::ActiveWorkers, &[&side.task], 1);
+            if all_busy {
+                metrics.add(Name::QueueFull, &[&side.task], 1);
+            }
         });
         let context = Context::new(held.facts.clone(), Arc::clone(&held.recall));
         let payload = lock(&held.input).take();
@@ -81,6 +86,7 @@ impl Performer {
             Some(Payload::Unfit(reason)) => Ending::failed(reason),
             None => Ending::failed("the task was started twice"),
         };
+        side.running.fetch_sub(1, Ordering::Relaxed);
         let finished = shared.clock.now();
         let duration = started.until(finished);
         let task = held.facts.task_id.as_str();
@@ -130,20 +136,25 @@ impl Performer {
     fn spill(&self, worker: u16, side: &Side, call: CallId, slot: SlotId) {
         let shared = &self.shared;
         let reply = match (side.held(slot).and_then(|held| Some((held.report()?, held))), &shared.store) {
-            (Some((report, held)), Some(store)) => match store.keep(&report.body) {
-                Ok(()) => {
-                    count(&shared.counts.stored);
-                    shared.emit(side, || {
-                        update_failed(side, &held, &report, "the result is kept in the store")
-                    });
-                    side.release(slot);
-                    DONE
+            (Some((report, held)), Some(store)) => {
+                match store.keep(&report.body, shared.is_aborted(worker)) {
+                    Ok(()) => {
+                        shared.keeps.worked(shared.clock.now(), "the store");
+                        count(&shared.counts.stored);
+                        shared.measure(|metrics| metrics.add(Name::ResultStored, &[&side.task], 1));
+                        shared.measure_store();
+                        shared.emit(side, || {
+                            update_failed(side, &held, &report, "the result is kept in the store")
+                        });
+                        side.release(slot);
+                        DONE
+                    }
+                    Err(cause) => {
+                        shared.keeps.failed(shared.clock.now(), "the store", &store.said(&cause));
+                        Err(CallError::new(Fault::Unknown))
+                    }
                 }
-                Err(cause) => {
-                    tracing::error!(%cause, store = %store.directory().display(), "a result could not be stored; it stays in memory");
-                    Err(CallError::new(Fault::Unknown))
-                }
-            },
+            }
             (_, _) => Err(CallError::new(Fault::Unknown)),
         };
         shared.tell(HubInput::Worker { worker, input: Input::Replied { call, reply } });
@@ -165,17 +176,38 @@ impl Performer {
         // A yield is no result (S2): the server delivers its task again.
         if why != Loss::UnsafeYield {
             count(&shared.counts.given_up);
+            shared.measure(|metrics| metrics.add(Name::ResultGivenUp, &[&side.task, given_up(why)], 1));
         }
         let id = &held.facts.task_id;
         match (&shared.store, why) {
             (Some(store), Loss::Rejected) => match store.bury(&report.body) {
-                Ok(path) => tracing::error!(task = id, dead_letter = %path.display(), "{what}; it is kept"),
-                Err(cause) => tracing::error!(task = id, %cause, "{what}, nor could it be stored"),
+                Ok(path) => {
+                    shared.measure_store();
+                    tracing::error!(task = id, dead_letter = %path.display(), "{what}; it is kept");
+                }
+                Err(cause) => {
+                    let cause = store.said(&cause);
+                    tracing::error!(
+                        task = id,
+                        cause,
+                        "{what}, nor could it be stored: it is in the event alone"
+                    );
+                }
             },
             (_, Loss::UnsafeYield) => tracing::warn!(task = id, "{what}"),
             (_, Loss::Rejected | Loss::Aborted | Loss::GaveUp) => tracing::error!(task = id, "{what}"),
         }
         shared.emit(side, || update_failed(side, &held, &report, what));
+    }
+}
+
+/// A metric's label.
+const fn given_up(why: Loss) -> &'static str {
+    match why {
+        Loss::Rejected => "Rejected",
+        Loss::Aborted => "Aborted",
+        Loss::UnsafeYield => "UnsafeYield",
+        Loss::GaveUp => "GaveUp",
     }
 }
 
@@ -190,20 +222,20 @@ const fn word(status: &EndStatus) -> &'static str {
 }
 
 fn measure_end(metrics: &Metrics, side: &Side, ending: &Ending, duration: Duration) {
-    let of_task = ("taskType", side.task.as_str());
+    let task = side.task.as_str();
     let exception = match ending.status {
         EndStatus::Completed | EndStatus::InProgress(_) => None,
         EndStatus::Failed(_) => Some("Retryable"),
         EndStatus::Terminal(_) => Some("Terminal"),
     };
     let status = if exception.is_some() { "FAILURE" } else { "SUCCESS" };
-    metrics.add(Name::ActiveWorkers, &[of_task], -1);
-    metrics.time(Name::ExecuteTime, &[of_task, ("status", status)], duration);
+    metrics.add(Name::ActiveWorkers, &[task], -1);
+    metrics.time(Name::ExecuteTime, &[task, status], duration);
     match exception {
-        Some(exception) => metrics.add(Name::ExecuteError, &[of_task, ("exception", exception)], 1),
+        Some(exception) => metrics.add(Name::ExecuteError, &[task, exception], 1),
         None => {
             let bytes = u32::try_from(ending.output.len()).unwrap_or(u32::MAX);
-            metrics.observe(Name::ResultSize, &[of_task], f64::from(bytes));
+            metrics.observe(Name::ResultSize, &[task], f64::from(bytes));
         }
     }
 }

@@ -1,13 +1,16 @@
 //! Sends what is in the store, in the background, until the runner ends.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use downbeat_core::machine::{Clock, Fault, Policy};
+use downbeat_core::machine::{Clock as _, Fault, Policy};
 use downbeat_core::wire::target;
 use downbeat_core::wire::{CallKind, find};
 
+use super::answer::Trouble;
 use super::calls::Call;
+use super::condition::Condition;
 use super::perform::Performer;
 use super::shared::{Shared, count};
 use crate::admin;
@@ -20,54 +23,58 @@ const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs
 const FAILURES_MAX: usize = 3;
 /// The longest `Retry-After` that is obeyed, as in the machine's policy.
 const RETRY_AFTER_MAX: Duration = Policy::DEFAULT.retry_after_max;
+/// Why a part of the store takes nothing more.
+const BOUND: &str =
+    "its bound is reached (`store_max`, `store_max_files`); look at what is there, then move or delete it";
 /// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs until the runner has ended.
 pub(crate) fn send_stored(shared: &Arc<Shared>) {
     let Some(store) = &shared.store else { return };
-    let mut performer = Performer::new(Arc::clone(shared));
-    let mut after = String::new();
+    let mut sender = Sender {
+        performer: Performer::new(Arc::clone(shared)),
+        shared,
+        store,
+        after: String::new(),
+        hopeless: BTreeSet::new(),
+        dead: Condition::grave(
+            "there is no room for more dead letters; what the server refuses stays with the results that wait",
+            "there is room for dead letters again",
+        ),
+        damaged: Condition::grave(
+            "there is no room for more damaged files; they stay with the results that wait",
+            "there is room for damaged files again",
+        ),
+    };
     let mut pause = PAUSE.0;
     loop {
         // An unreachable server is the machine's to try: one connection at a time for the whole process.
         let reachable = shared.crew.look(|hub| hub.link_failures() == 0 && hub.token_generation().is_some());
         if reachable {
-            let failed = round(&mut performer, shared, store, &mut after);
+            let failed = sender.round();
             pause = if failed.times == 0 { PAUSE.0 } else { pause.saturating_mul(2).min(PAUSE.1) };
             // The server's own word counts, as it does for the machine.
             pause = pause.max(failed.retry_after.min(RETRY_AFTER_MAX));
         }
+        shared.measure_store();
         if shared.wait_over(pause) {
             return;
         }
     }
 }
 
-/// Sends what there is, beginning after where the last round ended, so that a result that always fails stands in
-/// nobody's way. Answers what failed.
-fn round(performer: &mut Performer, shared: &Arc<Shared>, store: &Store, after: &mut String) -> Failed {
-    let mut failed = Failed::default();
-    let mut names = match store.names() {
-        Ok(names) => names,
-        Err(cause) => {
-            tracing::error!(%cause, store = %store.directory().display(), "the store cannot be read");
-            return Failed { times: FAILURES_MAX, ..failed };
-        }
-    };
-    let first = names.partition_point(|name| name <= after);
-    names.rotate_left(first);
-    for name in names {
-        if failed.times >= FAILURES_MAX || !failed.retry_after.is_zero() || shared.is_over() {
-            break;
-        }
-        if let Err(cause) = send(performer, shared, store, &name, &mut failed) {
-            failed.times += 1;
-            tracing::error!(%cause, file = name, "a stored result cannot be read or moved");
-        }
-        *after = name;
-    }
-    failed
+struct Sender<'s> {
+    performer: Performer,
+    shared: &'s Arc<Shared>,
+    store: &'s Store,
+    /// Where the last round ended.
+    after: String,
+    /// What the server refuses and the dead letters have no room for. One of them is tried in a round.
+    hopeless: BTreeSet<String>,
+    /// Whether there is room for dead letters, and for damaged files.
+    dead: Condition,
+    damaged: Condition,
 }
 
 /// What failed in a round.
@@ -78,48 +85,106 @@ struct Failed {
     retry_after: Duration,
 }
 
-fn send(
-    performer: &mut Performer,
-    shared: &Arc<Shared>,
-    store: &Store,
-    name: &str,
-    failed: &mut Failed,
-) -> std::io::Result<()> {
-    let (body, last) = match store.read(name)? {
-        Stored::Result { body, last } => (body, last),
-        Stored::Gone => return Ok(()),
-        Stored::Damaged => {
-            tracing::error!(file = name, "a file in the store is no result; it is set aside in `damaged`");
-            return Ok(());
+impl Sender<'_> {
+    /// Sends what there is, beginning after where the last round ended, so that a result that always fails stands in
+    /// nobody's way. Answers what failed.
+    fn round(&mut self) -> Failed {
+        let mut failed = Failed::default();
+        let mut names = match self.store.names() {
+            Ok(names) => names,
+            Err(cause) => {
+                tracing::error!(cause = self.store.said(&cause), "the store cannot be read");
+                return Failed { times: FAILURES_MAX, ..failed };
+            }
+        };
+        let first = names.partition_point(|name| *name <= self.after);
+        names.rotate_left(first);
+        let mut hopeless = 0;
+        for name in names {
+            if failed.times >= FAILURES_MAX || !failed.retry_after.is_zero() || self.shared.is_over() {
+                break;
+            }
+            if self.hopeless.contains(&name) {
+                hopeless += 1;
+                if hopeless > 1 {
+                    continue;
+                }
+            }
+            if let Err(cause) = self.send(&name, &mut failed) {
+                failed.times += 1;
+                let cause = self.store.said(&cause);
+                tracing::error!(cause, file = name, "a stored result cannot be read or moved");
+            }
+            self.after = name;
         }
-    };
-    let deadline = shared.clock.now().after(CALL_TIMEOUT);
-    let (meaning, _) = performer.plain_call(&Call::post(CallKind::Update, target::UPDATE, &body, deadline));
-    match meaning {
-        Ok(_) => {
-            store.remove(name)?;
-            count(&shared.counts.resent);
-            tracing::info!(task = task_id(&body), "a stored result was taken by the server");
-        }
-        Err(trouble) if trouble.error.fault == Fault::Rejected => {
-            store.move_to("dead", name)?;
-            tracing::error!(task = task_id(&body), cause = %trouble, file = name,
-                "the server will never take this result; it is among the dead letters now");
-        }
-        Err(trouble) => {
-            failed.times += 1;
-            failed.retry_after = trouble.error.retry_after.unwrap_or_default();
-            let task = task_id(&body);
-            tracing::debug!(task, cause = %trouble, file = name, "a stored result was not taken");
-            // An unreachable server has said nothing about this result.
-            if last && !trouble.is_of_link() {
-                store.move_to("dead", name)?;
-                tracing::error!(task, cause = %trouble, file = name,
-                    "the server did not take this result within 24 hours; it is among the dead letters now");
+        failed
+    }
+
+    fn send(&mut self, name: &str, failed: &mut Failed) -> std::io::Result<()> {
+        let now = self.shared.clock.now();
+        let was_hopeless = self.hopeless.remove(name);
+        let (body, last) = match self.store.read(name)? {
+            Stored::Result { body, last } => (body, last),
+            Stored::Gone => return Ok(()),
+            Stored::Damaged { aside: true } => {
+                self.damaged.worked(now, "the store");
+                tracing::error!(
+                    file = name,
+                    "a file in the store is no result; it is set aside in `damaged`"
+                );
+                return Ok(());
+            }
+            Stored::Damaged { aside: false } => {
+                self.damaged.failed(now, "the store", BOUND);
+                self.hopeless.insert(name.to_owned());
+                return Ok(());
+            }
+        };
+        let call = Call::post(CallKind::Update, target::UPDATE, &body, now.after(CALL_TIMEOUT));
+        let (meaning, _) = self.performer.plain_call(&call);
+        let task = task_id(&body);
+        match meaning {
+            Ok(_) => {
+                self.store.remove(name, &body)?;
+                count(&self.shared.counts.resent);
+                tracing::info!(task, "a stored result was taken by the server");
+                Ok(())
+            }
+            Err(trouble) if trouble.error.fault == Fault::Rejected => {
+                self.retire(name, &body, &trouble, "the server will never take this result")
+            }
+            Err(trouble) => {
+                failed.retry_after = trouble.error.retry_after.unwrap_or_default();
+                tracing::debug!(task, cause = %trouble, file = name, "a stored result was not taken");
+                // An unreachable server has said nothing about this result.
+                if last && !trouble.is_of_link() {
+                    failed.times += usize::from(!was_hopeless);
+                    return self.retire(
+                        name,
+                        &body,
+                        &trouble,
+                        "the server did not take this result within 24 hours",
+                    );
+                }
+                failed.times += 1;
+                Ok(())
             }
         }
     }
-    Ok(())
+
+    /// Moves a result among the dead letters, where there is room.
+    fn retire(&mut self, name: &str, body: &[u8], trouble: &Trouble, why: &str) -> std::io::Result<()> {
+        let now = self.shared.clock.now();
+        if self.store.retire(name, body)? {
+            self.dead.worked(now, "the store");
+            tracing::error!(task = task_id(body), cause = %trouble, file = name,
+                "{why}; it is among the dead letters now");
+        } else {
+            self.dead.failed(now, "the store", BOUND);
+            self.hopeless.insert(name.to_owned());
+        }
+        Ok(())
+    }
 }
 
 fn task_id(body: &[u8]) -> String {

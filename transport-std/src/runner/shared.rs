@@ -1,12 +1,12 @@
 //! What all threads of a runner share besides the hub.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
-use downbeat_core::machine::{HubInput, Input, SlotId, TaskKey};
+use downbeat_core::machine::{HubInput, Input, Mode, SlotId, TaskKey};
 use downbeat_core::ports::Transport;
 
 use super::Credentials;
@@ -18,9 +18,9 @@ use crate::clock::{StdClock, unix_millis};
 use crate::context::{Facts, lock};
 use crate::event::{Event, EventKind};
 use crate::handler::{Ending, Handle};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Name};
 use crate::store::Store;
-use crate::transport::UreqTransport;
+use crate::transport::Storage;
 
 /// Makes a transport for each thread; what they share (connections) is inside.
 pub(crate) type Factory = Box<dyn Fn() -> Box<dyn Transport + Send> + Send + Sync>;
@@ -32,7 +32,9 @@ pub(crate) struct Shared {
     pub(crate) sides: Box<[Side]>,
     pub(crate) transports: Factory,
     /// Reads inputs that the server keeps elsewhere.
-    pub(crate) storage: UreqTransport,
+    pub(crate) storage: Storage,
+    /// Bytes of the largest task.
+    pub(crate) max_task: usize,
     pub(crate) credentials: Option<Credentials>,
     pub(crate) token: RwLock<Option<Arc<str>>>,
     pub(crate) store: Option<Store>,
@@ -45,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) link: Condition,
     /// Whether it gives a token.
     pub(crate) auth: Condition,
+    /// Whether the store takes results.
+    pub(crate) keeps: Condition,
     /// Recalled tasks that have not ended yet.
     pub(crate) recalled: Mutex<Vec<(u16, Arc<Held>)>>,
     /// One of them may have ended.
@@ -63,6 +67,10 @@ pub(crate) struct Side {
     pub(crate) worker_id: String,
     pub(crate) handler: Box<dyn Handle>,
     pub(crate) call_timeout: Duration,
+    /// Tasks run at once.
+    pub(crate) concurrency: u16,
+    /// Tasks that run.
+    pub(crate) running: AtomicU16,
     /// The tasks held, by the index of their slot.
     slots: Box<[Mutex<Option<Arc<Held>>>]>,
     /// Tasks on their way back to the server.
@@ -80,6 +88,8 @@ impl Side {
             domain: worker.domain,
             handler: worker.handler,
             call_timeout: worker.policy.call_timeout,
+            concurrency: worker.policy.concurrency,
+            running: AtomicU16::new(0),
             slots: std::iter::repeat_with(Mutex::default).take(capacity).collect(),
             refused: Mutex::default(),
             polls: Condition::new("polls fail", "polls succeed again"),
@@ -138,6 +148,16 @@ impl Shared {
         first
     }
 
+    /// Whether the worker has been told to give up what it holds.
+    pub(crate) fn is_aborted(&self, worker: u16) -> bool {
+        self.crew.look(|hub| {
+            let member = hub.members().get(usize::from(worker));
+            member.is_none_or(|member| {
+                matches!(member.machine().snapshot().mode, Mode::Aborted | Mode::Stopped)
+            })
+        })
+    }
+
     /// Ends a task whose performer broke down.
     pub(crate) fn finish_broken(self: &Arc<Self>, worker: u16, slot: SlotId) {
         let Some(side) = self.side(worker) else { return };
@@ -151,6 +171,15 @@ impl Shared {
     pub(crate) fn measure(&self, measure: impl FnOnce(&Metrics)) {
         if let Some(metrics) = &self.metrics {
             measure(metrics);
+        }
+    }
+
+    /// Says how full the store is, where somebody wants to know.
+    pub(crate) fn measure_store(&self) {
+        let (Some(store), Some(metrics)) = (&self.store, &self.metrics) else { return };
+        for (part, used) in store.used() {
+            metrics.set(Name::StoreFiles, &[part.name()], i64::try_from(used.files).unwrap_or(i64::MAX));
+            metrics.set(Name::StoreBytes, &[part.name()], i64::try_from(used.bytes).unwrap_or(i64::MAX));
         }
     }
 

@@ -9,14 +9,15 @@ use super::condition::Condition;
 use super::crew::{Crew, StdMachine, StdMember};
 use super::handle::{Handle, Running};
 use super::shared::{Counts, Shared, Side};
-use super::{Runner, resend, signals};
+use super::{OwnTransport, Runner, resend, signals};
 use crate::admin;
 use crate::clock::{StdClock, unix_millis};
 use crate::error::Error;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Name};
 use crate::record::{Facts, Recorder};
 use crate::store::Store;
-use crate::transport::UreqTransport;
+use crate::transport::{self, Storage};
+use crate::trust::Trust;
 use crate::worker::Worker;
 
 /// Threads for what needs none of the slots' and none of the calls': the store, and the leader.
@@ -34,8 +35,13 @@ impl Runner {
         }
         let clock = StdClock::new();
         let url = self.url.take().ok_or(Error::NoServer)?;
-        let storage = UreqTransport::new(&url, clock)?;
-        let transports = self.transport.factory(&url, clock, &storage)?;
+        let url = transport::base(&url)?;
+        let trust = self.ca_file.as_deref().map(Trust::with_file).transpose()?.unwrap_or_default();
+        let transports = match self.own_transport.take() {
+            Some(OwnTransport(make)) => make,
+            None => self.transport.factory(&url, clock, &trust)?,
+        };
+        let storage = Storage::new(&url, clock, trust, self.external_hosts.take());
         let paused: Vec<bool> = self.workers.iter().map(|worker| worker.paused).collect();
         let crew = self.crew(&clock)?;
         let worker_id = self.worker_id.take().unwrap_or_else(host_and_process);
@@ -54,15 +60,20 @@ impl Runner {
             sides,
             transports,
             storage,
+            max_task: self.max_task,
             credentials: self.credentials.take(),
             token: RwLock::new(None),
-            store: self.store.as_deref().map(Store::open).transpose()?,
+            store: self.store.as_deref().map(|path| Store::open(path, self.store_bounds)).transpose()?,
             events: self.events.take(),
             metrics: self.metrics.take(),
             admin: listener.as_ref().map(|(_, address)| *address),
             counts: Counts::default(),
             link: Condition::new("the server cannot be reached", "the server can be reached again"),
             auth: Condition::new("the server gives no token", "the server gives tokens again"),
+            keeps: Condition::grave(
+                "results cannot be stored; they stay in memory, and with no place free no task is asked for",
+                "results can be stored again",
+            ),
             recalled: Mutex::default(),
             recalled_ended: Condvar::new(),
             signals: OnceLock::new(),
@@ -133,6 +144,12 @@ fn launch(shared: &Arc<Shared>, paused: &[bool], listens: bool) -> Result<Runnin
             shared.tell_before_start(HubInput::Worker { worker, input: Input::Control(Control::Resume) });
         }
     }
+    shared.measure(|metrics| {
+        for (side, _) in shared.sides.iter().zip(paused).filter(|(_, paused)| **paused) {
+            metrics.add(Name::Paused, &[&side.task], 1);
+        }
+    });
+    shared.measure_store();
     if listens {
         signals::watch(handle.clone())?;
     }

@@ -3,11 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "this is a test's; a broken assumption ends it")]
 
 use std::collections::BTreeMap;
-use std::io::{BufReader, Read as _, Write as _};
+use std::io::{BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// How long a test waits for anything at the most.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -109,11 +111,20 @@ struct Inner {
 /// A server at work; it ends when it is dropped.
 pub(crate) struct Server {
     address: SocketAddr,
+    secure: bool,
     inner: Arc<Inner>,
 }
 
 impl Server {
     pub(crate) fn start<R: Into<Reply>>(script: impl Fn(&Received) -> R + Send + Sync + 'static) -> Self {
+        Self::over(None, script)
+    }
+
+    /// With TLS, where it is given.
+    pub(crate) fn over<R: Into<Reply>>(
+        tls: Option<Arc<ServerConfig>>,
+        script: impl Fn(&Received) -> R + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let inner = Arc::new(Inner {
@@ -122,24 +133,35 @@ impl Server {
             changed: Condvar::new(),
             over: AtomicBool::new(false),
         });
+        let secure = tls.is_some();
         let accepting = Arc::clone(&inner);
         std::thread::spawn(move || {
             for (connection, stream) in listener.incoming().enumerate() {
                 if accepting.over.load(Ordering::Acquire) {
                     return;
                 }
-                let inner = Arc::clone(&accepting);
+                let (inner, tls) = (Arc::clone(&accepting), tls.clone());
                 std::thread::spawn(move || {
-                    let _ = serve(&inner, connection, &stream.unwrap());
+                    let stream = stream.unwrap();
+                    let _ = match tls {
+                        Some(tls) => {
+                            let session = ServerConnection::new(tls).unwrap();
+                            serve(&inner, connection, StreamOwned::new(session, stream))
+                        }
+                        None => serve(&inner, connection, stream),
+                    };
                     inner.log.lock().unwrap_or_else(PoisonError::into_inner).closed += 1;
                     inner.changed.notify_all();
                 });
             }
         });
-        Self { address, inner }
+        Self { address, secure, inner }
     }
 
     pub(crate) fn url(&self) -> String {
+        if self.secure {
+            return format!("https://localhost:{}/api", self.address.port());
+        }
         format!("http://{}/api", self.address)
     }
 
@@ -172,9 +194,8 @@ impl Drop for Server {
     }
 }
 
-fn serve(inner: &Inner, connection: usize, stream: &TcpStream) -> std::io::Result<()> {
+fn serve(inner: &Inner, connection: usize, stream: impl Read + Write) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream);
-    let mut writer = stream;
     for nth in 0.. {
         let Some(mut received) = read_request(&mut reader)? else { return Ok(()) };
         (received.connection, received.nth) = (connection, nth);
@@ -185,12 +206,12 @@ fn serve(inner: &Inner, connection: usize, stream: &TcpStream) -> std::io::Resul
         }
         match reply {
             Reply::Answer(answer) => {
-                writer.write_all(&answer.bytes())?;
+                reader.get_mut().write_all(&answer.bytes())?;
                 if answer.close || answer.close_silently {
                     return Ok(());
                 }
             }
-            Reply::Bytes(bytes) => return writer.write_all(&bytes),
+            Reply::Bytes(bytes) => return reader.get_mut().write_all(&bytes),
             Reply::Close => return Ok(()),
             Reply::Hold => {
                 let mut rest = Vec::new();
