@@ -28,6 +28,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "URL", value_parser = value::url)]
     server: Option<String>,
 
+    /// A PEM file with certificates that are trusted besides this machine's [else CONDUCTOR_TLS_CA_PATH].
+    #[arg(long, value_name = "FILE", value_parser = value::path)]
+    ca_file: Option<PathBuf>,
+
     /// The task type to serve with COMMAND.
     #[arg(long, value_name = "NAME", value_parser = value::text, requires = "command")]
     task: Option<String>,
@@ -139,9 +143,9 @@ pub(crate) fn run(args: Args, logs: &logs::Args) -> u8 {
 impl From<Args> for Flags {
     fn from(args: Args) -> Self {
         let Args { config, server, task, slots, domain, timeout, grace, store, drain_timeout, .. } = args;
-        let Args { command, worker_id, max_calls, admin, transport, .. } = args;
+        let Args { command, worker_id, max_calls, admin, transport, ca_file, .. } = args;
         let worker = task.map(|task| FlagWorker { task, command, slots, domain, timeout, grace });
-        Self { config, server, drain_timeout, store, worker_id, max_calls, admin, transport, worker }
+        Self { config, server, ca_file, drain_timeout, store, worker_id, max_calls, admin, transport, worker }
     }
 }
 
@@ -187,36 +191,58 @@ fn serve(settings: Settings, record: Option<PathBuf>, scratch: &Arc<Scratch>) ->
             "too few open files are allowed for all slots at once (`ulimit -Hn`); some tasks may fail"
         );
     }
-    let mut runner = Runner::builder(settings.url.value.as_str());
-    if let Some(auth) = settings.auth {
-        runner = runner.auth(auth.key.value.0, auth.secret.value.0);
-    }
-    if let Some(timeout) = settings.drain_timeout {
-        runner = runner.drain_timeout(timeout.value);
-    }
-    if let Some(store) = settings.store {
-        runner = runner.store(store.value);
-    }
+    let server = settings.url.value.clone();
+    let mut runner = described(&settings);
     if let Some(file) = record {
         runner = runner.record(Recording::new(file));
-    }
-    if let Some(worker_id) = settings.worker_id {
-        runner = runner.worker_id(worker_id.value);
-    }
-    if let Some(max_calls) = settings.max_calls {
-        runner = runner.max_calls(max_calls.value);
-    }
-    if let Some(admin) = settings.admin {
-        runner = runner.admin(admin.value);
-    }
-    if let Some(transport) = settings.transport {
-        runner = runner.transport(transport.value);
     }
     for settings in settings.workers {
         runner = runner.worker(worker(settings, scratch));
     }
-    info!(server = settings.url.value, pid = std::process::id(), "started; SIGTERM or Ctrl-C ends it gently");
+    info!(server, pid = std::process::id(), "started; SIGTERM or Ctrl-C ends it gently");
     runner.run().map_err(Failure::Runner)
+}
+
+/// The runner that the settings describe, without its workers.
+fn described(settings: &Settings) -> Runner {
+    let mut runner = Runner::builder(settings.url.value.as_str());
+    if let Some(auth) = &settings.auth {
+        runner = runner.auth(auth.key.value.0.as_str(), auth.secret.value.0.as_str());
+    }
+    if let Some(file) = &settings.ca_file {
+        runner = runner.ca_file(&file.value);
+    }
+    if let Some(timeout) = &settings.drain_timeout {
+        runner = runner.drain_timeout(timeout.value);
+    }
+    if let Some(store) = &settings.store {
+        runner = runner.store(&store.value);
+    }
+    if let Some(bytes) = &settings.store_max {
+        runner = runner.store_max(bytes.value);
+    }
+    if let Some(files) = &settings.store_max_files {
+        runner = runner.store_max_files(files.value.into());
+    }
+    if let Some(bytes) = &settings.max_task {
+        runner = runner.max_task(usize::try_from(bytes.value).unwrap_or(usize::MAX));
+    }
+    if let Some(hosts) = &settings.external_hosts {
+        runner = runner.external_hosts(hosts.value.iter().map(String::as_str));
+    }
+    if let Some(worker_id) = &settings.worker_id {
+        runner = runner.worker_id(worker_id.value.as_str());
+    }
+    if let Some(max_calls) = &settings.max_calls {
+        runner = runner.max_calls(max_calls.value);
+    }
+    if let Some(admin) = &settings.admin {
+        runner = runner.admin(admin.value);
+    }
+    if let Some(transport) = &settings.transport {
+        runner = runner.transport(transport.value);
+    }
+    runner
 }
 
 /// Runs each task as a process of `command`.

@@ -10,6 +10,8 @@ use super::value;
 
 /// The server's address.
 pub(crate) const SERVER_URL: &str = "CONDUCTOR_SERVER_URL";
+/// A file with certificates that are trusted too.
+pub(crate) const CA_FILE: &str = "CONDUCTOR_TLS_CA_PATH";
 /// The id of the application's key.
 pub(crate) const AUTH_KEY: &str = "CONDUCTOR_AUTH_KEY";
 /// Its secret.

@@ -2,8 +2,9 @@
 
 use std::fmt::{self, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use super::value::transport_name;
+use super::value::{show_size, transport_name};
 use super::{Settings, Source, Sourced, Worker};
 use crate::duration::show;
 
@@ -19,12 +20,18 @@ impl Settings {
             }
             None => rows.add("server.auth_key", &"none: the server asks for no token", &Source::Default),
         }
+        let path = |path: &PathBuf| path.display().to_string();
+        rows.or("server.ca_file", self.ca_file.as_ref(), path, "none: what this machine trusts");
         rows.or("runner.drain_timeout", self.drain_timeout.as_ref(), |time| show(*time), "25s");
+        rows.or("runner.store", self.store.as_ref(), path, "none: results wait in memory");
+        rows.or("runner.store_max", self.store_max.as_ref(), |size| show_size(*size), "1GiB");
+        rows.or("runner.store_max_files", self.store_max_files.as_ref(), u32::to_string, "10000");
+        rows.or("runner.max_task", self.max_task.as_ref(), |size| show_size(*size), "64MiB");
         rows.or(
-            "runner.store",
-            self.store.as_ref(),
-            |path| path.display().to_string(),
-            "none: results wait in memory",
+            "runner.external_hosts",
+            self.external_hosts.as_ref(),
+            |hosts| hosts.join(", "),
+            "all but what is local",
         );
         rows.or("runner.worker_id", self.worker_id.as_ref(), Clone::clone, "host and process id");
         rows.or("runner.max_calls", self.max_calls.as_ref(), u16::to_string, "16");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -30,6 +31,7 @@ pub(crate) struct Server {
     pub(crate) auth_key_env: Option<Sourced<String>>,
     pub(crate) auth_secret_env: Option<Sourced<String>>,
     pub(crate) auth_secret_file: Option<Sourced<PathBuf>>,
+    pub(crate) ca_file: Option<Sourced<PathBuf>>,
 }
 
 /// `[runner]`.
@@ -37,6 +39,10 @@ pub(crate) struct Server {
 pub(crate) struct Runner {
     pub(crate) drain_timeout: Option<Sourced<Duration>>,
     pub(crate) store: Option<Sourced<PathBuf>>,
+    pub(crate) store_max: Option<Sourced<u64>>,
+    pub(crate) store_max_files: Option<Sourced<u32>>,
+    pub(crate) max_task: Option<Sourced<u64>>,
+    pub(crate) external_hosts: Option<Sourced<Vec<String>>>,
     pub(crate) worker_id: Option<Sourced<String>>,
     pub(crate) max_calls: Option<Sourced<u16>>,
     pub(crate) admin: Option<Sourced<SocketAddr>>,
@@ -62,8 +68,20 @@ pub(crate) struct Worker {
 }
 
 const TABLES: &[&str] = &["server", "runner", "worker"];
-const SERVER: &[&str] = &["url", "auth_key", "auth_key_env", "auth_secret_env", "auth_secret_file"];
-const RUNNER: &[&str] = &["drain_timeout", "store", "worker_id", "max_calls", "admin", "transport"];
+const SERVER: &[&str] =
+    &["url", "auth_key", "auth_key_env", "auth_secret_env", "auth_secret_file", "ca_file"];
+const RUNNER: &[&str] = &[
+    "drain_timeout",
+    "store",
+    "store_max",
+    "store_max_files",
+    "max_task",
+    "external_hosts",
+    "worker_id",
+    "max_calls",
+    "admin",
+    "transport",
+];
 const WORKER: &[&str] = &[
     "task",
     "command",
@@ -124,6 +142,7 @@ impl Reader<'_> {
             auth_key_env: self.take(table, "server.", "auth_key_env", value::text),
             auth_secret_env: self.take(table, "server.", "auth_secret_env", value::text),
             auth_secret_file: self.take(table, "server.", "auth_secret_file", value::path),
+            ca_file: self.take(table, "server.", "ca_file", value::path),
         }
     }
 
@@ -132,6 +151,10 @@ impl Reader<'_> {
         Runner {
             drain_timeout: self.take(table, "runner.", "drain_timeout", value::duration),
             store: self.take(table, "runner.", "store", value::path),
+            store_max: self.take(table, "runner.", "store_max", value::store_size),
+            store_max_files: self.number(table, "runner.", "store_max_files", value::STORE_FILES),
+            max_task: self.take(table, "runner.", "max_task", value::task_size),
+            external_hosts: self.hosts(table),
             worker_id: self.take(table, "runner.", "worker_id", value::text),
             max_calls: self.number(table, "runner.", "max_calls", value::MAX_CALLS),
             admin: self.take(table, "runner.", "admin", value::address),
@@ -218,21 +241,34 @@ impl Reader<'_> {
         }
     }
 
-    fn number(
+    fn number<T: Copy + PartialOrd + fmt::Display + TryFrom<u64>>(
         &mut self,
         table: &Table<'_>,
         path: &str,
         key: &str,
-        bounds: (u16, u16),
-    ) -> Option<Sourced<u16>> {
+        bounds: (T, T),
+    ) -> Option<Sourced<T>> {
         let found = table.get(key)?;
         let number = found.get_ref().as_integer();
-        let number = number.and_then(|number| u16::from_str_radix(number.as_str(), number.radix()).ok());
+        let number = number.and_then(|number| u64::from_str_radix(number.as_str(), number.radix()).ok());
+        let number = number.and_then(|number| T::try_from(number).ok());
         match number.filter(|number| (bounds.0..=bounds.1).contains(number)) {
             Some(number) => Some(Sourced::new(number, self.source(&found.span()))),
             None => {
                 self.refuse(found, &format!("{path}{key}"), &format!("must be {}", value::within(bounds)))
             }
+        }
+    }
+
+    fn hosts(&mut self, table: &Table<'_>) -> Option<Sourced<Vec<String>>> {
+        const ALLOWED: &str = r#"must be a list of hosts: ["storage.example", "minio:9000", "*.example"]"#;
+        let found = table.get("external_hosts")?;
+        let hosts: Option<Vec<String>> = found.get_ref().as_array().and_then(|list| {
+            list.iter().map(|item| item.get_ref().as_str().and_then(|text| value::host(text).ok())).collect()
+        });
+        match hosts {
+            Some(hosts) => Some(Sourced::new(hosts, self.source(&found.span()))),
+            None => self.refuse(found, "runner.external_hosts", ALLOWED),
         }
     }
 

@@ -31,8 +31,13 @@ pub(crate) const MEANS_NOTHING: &str =
 pub(crate) struct Settings {
     pub(crate) url: Sourced<String>,
     pub(crate) auth: Option<Auth>,
+    pub(crate) ca_file: Option<Sourced<PathBuf>>,
     pub(crate) drain_timeout: Option<Sourced<Duration>>,
     pub(crate) store: Option<Sourced<PathBuf>>,
+    pub(crate) store_max: Option<Sourced<u64>>,
+    pub(crate) store_max_files: Option<Sourced<u32>>,
+    pub(crate) max_task: Option<Sourced<u64>>,
+    pub(crate) external_hosts: Option<Sourced<Vec<String>>>,
     pub(crate) worker_id: Option<Sourced<String>>,
     pub(crate) max_calls: Option<Sourced<u16>>,
     pub(crate) admin: Option<Sourced<SocketAddr>>,
@@ -70,6 +75,7 @@ pub(crate) struct Worker {
 pub(crate) struct Flags {
     pub(crate) config: Option<PathBuf>,
     pub(crate) server: Option<String>,
+    pub(crate) ca_file: Option<PathBuf>,
     pub(crate) drain_timeout: Option<Duration>,
     pub(crate) store: Option<PathBuf>,
     pub(crate) worker_id: Option<String>,
@@ -99,6 +105,10 @@ pub(crate) fn resolve(flags: Flags, env: &Env) -> Result<Settings, Vec<Problem>>
     let whole_file = problems.is_empty();
     let url = flags.server.map(|url| Sourced::new(url, Source::Flag("--server")));
     let url = url.or_else(|| env.take(env::SERVER_URL, value::url, &mut problems)).or(file.server.url);
+    let ca_file = flag(flags.ca_file, "--ca-file");
+    let ca_file =
+        ca_file.or_else(|| env.take(env::CA_FILE, value::path, &mut problems)).or(file.server.ca_file);
+    ca_problem(ca_file.as_ref(), &mut problems);
     // The commands do not get the runner's secret, under whatever name it comes.
     let hidden = [&file.server.auth_key_env, &file.server.auth_secret_env];
     let hidden: Vec<String> = hidden.into_iter().flatten().map(|name| name.value.clone()).collect();
@@ -135,6 +145,11 @@ pub(crate) fn resolve(flags: Flags, env: &Env) -> Result<Settings, Vec<Problem>>
     Ok(Settings {
         url,
         auth,
+        ca_file,
+        store_max: file.runner.store_max,
+        store_max_files: file.runner.store_max_files,
+        max_task: file.runner.max_task,
+        external_hosts: file.runner.external_hosts,
         drain_timeout: flag(flags.drain_timeout, "--drain-timeout").or(file.runner.drain_timeout),
         store: flag(flags.store, "--store").or(file.runner.store),
         worker_id: flag(flags.worker_id, "--worker-id").or(file.runner.worker_id),
@@ -241,6 +256,18 @@ fn secret_file(path: Sourced<PathBuf>, problems: &mut Vec<Problem>) -> Option<So
             None
         }
     }
+}
+
+/// A file of certificates must be there; what they are worth is seen at the start.
+fn ca_problem(file: Option<&Sourced<PathBuf>>, problems: &mut Vec<Problem>) {
+    let Some(Sourced { value: path, source }) = file else { return };
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => return,
+        Ok(_) => "has no certificate in it (-----BEGIN CERTIFICATE-----)".to_owned(),
+        Err(error) => format!("cannot be read: {error}"),
+    };
+    let text = format!("{} {text}", path.display());
+    problems.push(Problem { source: source.clone(), key: "server.ca_file".to_owned(), text });
 }
 
 /// A worker of the command line in the form of the file's.

@@ -29,6 +29,10 @@ auth_secret_env = "SECRET"
 [runner]
 drain_timeout = "10s"
 store = "results"
+store_max = "2GiB"
+store_max_files = 70000
+max_task = "16MiB"
+external_hosts = ["minio:9000", "*.s3.amazonaws.com"]
 worker_id = "me"
 max_calls = 8
 admin = "127.0.0.1:9090"
@@ -60,6 +64,23 @@ fn a_whole_file_is_read() {
     assert_eq!(settings.auth.as_ref().unwrap().secret.value.0, "s3cret");
     assert_eq!(settings.drain_timeout.as_ref().unwrap().value, Duration::from_secs(10));
     assert_eq!(settings.max_calls.as_ref().unwrap().value, 8);
+    assert_eq!(settings.store_max.as_ref().unwrap().value, 2 << 30);
+    assert_eq!(settings.store_max_files.as_ref().unwrap().value, 70_000);
+    assert_eq!(settings.max_task.as_ref().unwrap().value, 16 << 20);
+    assert_eq!(settings.external_hosts.as_ref().unwrap().value, ["minio:9000", "*.s3.amazonaws.com"]);
+    let explained = settings.explain();
+    for line in [
+        "runner.store_max         2GiB                                     downbeat.toml:10",
+        "runner.max_task          16MiB                                    downbeat.toml:12",
+        "runner.external_hosts    minio:9000, *.s3.amazonaws.com           downbeat.toml:13",
+    ] {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let same = |told: &str| {
+            let told: Vec<&str> = told.split_whitespace().collect();
+            told.len() == words.len() && told.iter().zip(&words).all(|(told, word)| told.ends_with(word))
+        };
+        assert!(explained.lines().any(same), "{line} is not in\n{explained}");
+    }
     let [resize, mail] = settings.workers.as_slice() else { panic!("{settings:?}") };
     assert_eq!((resize.slots.value, mail.slots.value), (4, 1));
     assert_eq!(resize.command.args, ["-c", "cat"]);
@@ -283,4 +304,53 @@ fn the_variable_of_the_secret_is_hidden_from_commands() {
     let env = Env::of([("SECRET", "s")]);
     let settings = with_file(WHOLE, Flags::default(), &env).unwrap();
     assert!(settings.workers.iter().all(|worker| worker.command.hidden == ["SECRET"]));
+}
+
+#[test]
+fn a_file_of_certificates_is_named_in_three_ways_and_must_be_there() {
+    let (_dir, good) = file("-----BEGIN CERTIFICATE-----\n");
+    let name = good.display().to_string();
+    let text = format!("{WHOLE}\n").replace("[runner]", &format!("ca_file = {name:?}\n[runner]"));
+    let env = Env::of([("SECRET", "s3cret")]);
+    let source =
+        |flags: Flags, env: &Env| with_file(&text, flags, env).unwrap().ca_file.unwrap().source.to_string();
+    assert!(source(Flags::default(), &env).ends_with("downbeat.toml:7"));
+    let with_variable = Env::of([("SECRET", "s3cret"), ("CONDUCTOR_TLS_CA_PATH", &name)]);
+    assert_eq!(source(Flags::default(), &with_variable), "environment CONDUCTOR_TLS_CA_PATH");
+    let flags = Flags { ca_file: Some(good.clone()), ..Flags::default() };
+    assert_eq!(source(flags, &with_variable), "--ca-file");
+    let (_dir, empty) = file("");
+    for (path, problem) in
+        [(Path::new("/nowhere/ca.pem"), "cannot be read: "), (&empty, "has no certificate in it")]
+    {
+        let flags = Flags { ca_file: Some(path.to_owned()), ..Flags::default() };
+        let told = with_file(WHOLE, flags, &env).unwrap_err();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("--ca-file: server.ca_file: ") && told[0].contains(problem), "{told:?}");
+    }
+}
+
+#[test]
+fn sizes_counts_and_hosts_say_what_they_may_be() {
+    let head = "[server]\nurl = \"http://localhost:8080/api\"\n[runner]\n";
+    let tail = "\n[[worker]]\ntask = \"a\"\ncommand = [\"cat\"]\n";
+    for (setting, problem) in [
+        ("max_task = \"1MB\"", "runner.max_task: must be a size from 64KiB to 1GiB: 512KiB, 64MiB, 1GiB"),
+        (
+            "max_task = 5",
+            "runner.max_task: must be a size from 64KiB to 1GiB: 512KiB, 64MiB, 1GiB, in quotes",
+        ),
+        (
+            "store_max = \"1KiB\"",
+            "runner.store_max: must be a size from 1MiB to 1024TiB: 512KiB, 64MiB, 1GiB",
+        ),
+        ("store_max_files = 0", "runner.store_max_files: must be a whole number from 1 to 1000000"),
+        ("max_calls = 70000", "runner.max_calls: must be a whole number from 2 to 1000"),
+        (
+            "external_hosts = [\"http://minio\"]",
+            r#"runner.external_hosts: must be a list of hosts: ["storage.example", "minio:9000", "*.example"]"#,
+        ),
+    ] {
+        assert_eq!(problems(&format!("{head}{setting}{tail}")), [format!("downbeat.toml:4: {problem}")]);
+    }
 }

@@ -1,5 +1,6 @@
 //! What each kind of setting may be; an error says what is allowed.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -45,7 +46,7 @@ fn number(text: &str, bounds: (u16, u16)) -> Result<u16, String> {
 }
 
 /// The bounds in words.
-pub(crate) fn within(bounds: (u16, u16)) -> String {
+pub(crate) fn within<T: fmt::Display>(bounds: (T, T)) -> String {
     format!("a whole number from {} to {}", bounds.0, bounds.1)
 }
 
@@ -82,6 +83,54 @@ pub(crate) fn transport_name(choice: TransportChoice) -> String {
     .to_owned()
 }
 
+/// Bytes of the largest task, least and most.
+const TASK_SIZES: (u64, u64) = (64 << 10, 1 << 30);
+/// Bytes of a part of the store, least and most.
+const STORE_SIZES: (u64, u64) = (1 << 20, 1 << 50);
+/// Files of a part of the store, least and most.
+pub(crate) const STORE_FILES: (u32, u32) = (1, 1_000_000);
+
+pub(crate) fn task_size(text: &str) -> Result<u64, String> {
+    size(text, TASK_SIZES)
+}
+
+pub(crate) fn store_size(text: &str) -> Result<u64, String> {
+    size(text, STORE_SIZES)
+}
+
+fn size(text: &str, bounds: (u64, u64)) -> Result<u64, String> {
+    let within =
+        || format!("a size from {} to {}: 512KiB, 64MiB, 1GiB", show_size(bounds.0), show_size(bounds.1));
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let unit = UNITS.iter().find(|(name, _)| *name == unit.trim()).map(|(_, bytes)| *bytes);
+    let bytes = number.parse::<u64>().ok().zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
+    bytes.filter(|bytes| (bounds.0..=bounds.1).contains(bytes)).ok_or_else(within)
+}
+
+/// Units of sizes, the largest first.
+const UNITS: [(&str, u64); 5] =
+    [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
+
+/// Writes what sizes are read from.
+pub(crate) fn show_size(bytes: u64) -> String {
+    let unit = UNITS.iter().find(|(_, unit)| bytes.is_multiple_of(*unit));
+    unit.map_or_else(|| format!("{bytes}B"), |(name, unit)| format!("{}{name}", bytes / unit))
+}
+
+/// A host from which payloads may be read: `host`, `host:port`, `*.domain`.
+pub(crate) fn host(text: &str) -> Result<String, String> {
+    let odd = |c: char| c.is_whitespace() || c.is_control() || "/@?#".contains(c);
+    let stars = text.matches('*').count();
+    let usable =
+        !text.is_empty() && !text.contains(odd) && (stars == 0 || (stars == 1 && text.starts_with("*.")));
+    if usable {
+        Ok(text.to_owned())
+    } else {
+        Err("a host: storage.example, minio:9000 or *.example".to_owned())
+    }
+}
+
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| "an address with its port, like 127.0.0.1:9090".to_owned())
 }
@@ -91,5 +140,34 @@ pub(crate) fn switch(text: &str) -> Result<bool, String> {
         "true" | "1" | "yes" | "on" => Ok(true),
         "false" | "0" | "no" | "off" => Ok(false),
         _ => Err("true or false".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_and_written() {
+        for (text, bytes) in
+            [("64KiB", 64 << 10), ("65537B", 65_537), ("64 MiB", 64 << 20), ("1GiB", 1 << 30)]
+        {
+            assert_eq!(task_size(text), Ok(bytes), "{text}");
+            assert_eq!(task_size(&show_size(bytes)), Ok(bytes), "{text}");
+        }
+        for text in ["", "64", "MiB", "-1MiB", "1.5MiB", "64MB", "63KiB", "2GiB", "99999999999999999999GiB"] {
+            let allowed = task_size(text).unwrap_err();
+            assert_eq!(allowed, "a size from 64KiB to 1GiB: 512KiB, 64MiB, 1GiB", "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts_are_names_without_more() {
+        for text in ["minio", "minio:9000", "*.amazonaws.com", "[::1]", "10.0.0.7"] {
+            assert_eq!(host(text), Ok(text.to_owned()));
+        }
+        for text in ["", "*", "a.*.b", "**.b", "http://minio", "minio/bucket", "user@minio", "mi nio"] {
+            assert!(host(text).is_err(), "{text}");
+        }
     }
 }
