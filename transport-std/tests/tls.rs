@@ -3,16 +3,17 @@
 
 mod support;
 
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use downbeat::{Context, EventKind, RawValue, Runner, TransportChoice, Worker};
-use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
-use support::{Queue, Received, Server, results, task};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use support::{Queue, Received, Server, Stream, Tls, results, task};
 
 /// A certificate for `localhost` that was issued by itself: what a server needs of it, and a file with it.
-fn certificate(name: &str) -> (Arc<ServerConfig>, PathBuf) {
+fn certificate(name: &str) -> (Arc<Tls>, PathBuf) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -21,7 +22,12 @@ fn certificate(name: &str) -> (Arc<ServerConfig>, PathBuf) {
     let config = builder.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
     let file = std::env::temp_dir().join(format!("downbeat-{name}-{}.pem", std::process::id()));
     std::fs::write(&file, made.cert.pem()).unwrap();
-    (Arc::new(config), file)
+    let config = Arc::new(config);
+    let tls = move |stream: TcpStream| -> Box<dyn Stream> {
+        let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+        Box::new(StreamOwned::new(session, stream))
+    };
+    (Arc::new(tls), file)
 }
 
 fn runner(server: &Server, choice: TransportChoice) -> Runner {
