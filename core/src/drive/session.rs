@@ -304,7 +304,7 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
     ) -> Option<Need> {
         match action {
             Action::Poll { call, count, wait } => {
-                let wait = self.desk.next_wake().map_or(wait, |wake| wait.min(now.until(wake)));
+                let wait = self.desk.next_wake().map_or(wait, |wake| now.until_within(wake, wait));
                 self.begin(now, call, Purpose::Poll { count, wait });
             }
             Action::Update { call, slot, take_next, .. } => {
@@ -322,12 +322,8 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
             }
             Action::Recall { slot } => self.desk.recall(slot, executor),
             Action::Discard { slot, .. } => self.desk.discard(slot, executor),
-            // There is no store, and the machine knows it.
-            Action::Spill { call, .. } => {
-                self.ended = Some(Input::Replied { call, reply: Err(CallError::new(Fault::Rejected)) });
-            }
-            // Answers to `Leased`, which the desk asks itself.
-            Action::Run { .. } | Action::Ignore { .. } => {}
+            // Answers to `Leased`, which the desk asks itself; and there is no store.
+            Action::Run { .. } | Action::Ignore { .. } | Action::Spill { .. } => {}
             Action::Wait { until, .. } => return self.idle(now, until, executor),
             Action::Stopped => return Some(Need::Stopped),
         }

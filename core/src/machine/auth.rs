@@ -1,13 +1,13 @@
 //! The token: whether there is one, when it is renewed, and how long to wait after a refusal.
 
-use core::time::Duration;
+use core::num::NonZero;
 
 use super::backoff::{Backoff, lengthen};
 use super::input::{Answer, Fault, Reply, TokenNews};
 use super::mutant::Mutant;
 use super::policy::Policy;
 use super::rng::Rng;
-use super::time::{Instant, micros};
+use super::time::{Instant, divide, divisor, micros};
 
 /// The life of a token, or of none, with the gate that authorisation failures close (rule S9).
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -80,22 +80,23 @@ impl Auth {
         !matches!(self.owner, Owner::Nobody) && !self.fresh
     }
 
-    /// When calls may be sent, as far as authorisation goes; `None`: once there is a token.
-    pub(crate) fn opens_at(&self) -> Option<Instant> {
-        match self.owner {
-            Owner::Nobody => Some(if self.failures == 0 { Instant::ZERO } else { self.at }),
-            Owner::Machine | Owner::Hub => self.fresh.then_some(Instant::ZERO),
-        }
+    /// Whether calls may be sent now, as far as authorisation goes.
+    pub(crate) fn allows(&self, now: Instant) -> bool {
+        !self.is_missing() && self.gate() <= now
     }
 
-    /// When a refresh is due; `None`: no refresh is wanted, or one is in flight.
-    pub(crate) fn refresh_at<M: Mutant>(&self) -> Option<Instant> {
+    /// When calls may be sent, as far as authorisation goes and a token is there where one is wanted.
+    pub(crate) fn gate(&self) -> Instant {
+        if self.owner == Owner::Nobody && self.failures > 0 { self.at } else { Instant::ZERO }
+    }
+
+    /// When a refresh is due; `FAR_FUTURE`: no refresh is wanted, or one is in flight.
+    pub(crate) fn refresh_at<M: Mutant>(&self) -> Instant {
         let in_flight = self.refresh.is_some() && !M::TWO_REFRESHES;
         if self.owner != Owner::Machine || in_flight {
-            return None;
+            return Instant::FAR_FUTURE;
         }
-        let wanted = if self.fresh { self.renew_at } else { Instant::ZERO };
-        Some(wanted.max(self.at)).filter(|at| *at < Instant::FAR_FUTURE)
+        if self.fresh { self.renew_at.max(self.at) } else { self.at }
     }
 
     pub(crate) fn refresh_sent(&mut self, serial: u32) {
@@ -123,7 +124,7 @@ impl Auth {
                 self.generation = self.generation.wrapping_add(1);
                 // A token that is over at once must not have its issuer asked without a pause.
                 let soonest = micros(policy.auth.base);
-                self.renew_at = now.after(Duration::from_micros(four_fifths(micros(life)).max(soonest)));
+                self.renew_at = now.plus(four_fifths(micros(life)).max(soonest));
                 self.at = now;
             }
             Ok(Answer::NoAuth) => {
@@ -135,8 +136,8 @@ impl Auth {
             Ok(Answer::Done) => self.fail::<M>(now, &policy.auth, rng),
             Err(error) => {
                 self.fail::<M>(now, &policy.auth, rng);
-                let asked = error.retry_after.map_or(Duration::ZERO, |d| d.min(policy.retry_after_max));
-                self.at = self.at.max(now.after(lengthen(asked, 10, rng)));
+                let asked = error.retry_after.map_or(0, micros).min(micros(policy.retry_after_max));
+                self.at = self.at.max(now.plus(lengthen(asked, 10, rng)));
             }
         }
         true
@@ -215,11 +216,13 @@ impl Auth {
 
     fn fail<M: Mutant>(&mut self, now: Instant, backoff: &Backoff, rng: &mut Rng) {
         self.failures = self.failures.saturating_add(1);
-        self.at = now.after(backoff.delay::<M>(self.failures, rng));
+        self.at = now.plus(backoff.delay::<M>(self.failures, rng));
     }
 }
 
+const FIVE: NonZero<u32> = divisor(5);
+
 /// Four fifths of a length in microseconds: when a lease is extended.
-pub(crate) const fn four_fifths(length: u64) -> u64 {
-    length.saturating_sub(length / 5)
+pub(crate) fn four_fifths(length: u64) -> u64 {
+    length.saturating_sub(divide(length, FIVE).0)
 }

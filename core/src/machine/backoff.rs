@@ -36,41 +36,45 @@ impl Backoff {
     /// ```
     #[must_use]
     pub fn ceiling(&self, failures: u32) -> Duration {
-        Duration::from_micros(double(micros(self.base), failures).min(micros(self.cap)))
+        Duration::from_micros(self.limit(failures))
     }
 
     pub(crate) fn is_sound(&self) -> bool {
         micros(self.base) > 0 && self.base <= self.cap && self.jitter <= 50
     }
 
-    pub(crate) fn delay<M: Mutant>(&self, failures: u32, rng: &mut Rng) -> Duration {
+    /// The delay after so many failures in a row, in microseconds.
+    pub(crate) fn delay<M: Mutant>(&self, failures: u32, rng: &mut Rng) -> u64 {
         if M::CAP_BEFORE_JITTER {
-            let raw = micros(self.ceiling(failures));
-            return Duration::from_micros(raw.saturating_add(rng.part(raw, self.jitter.max(50))));
+            let raw = self.limit(failures);
+            return raw.saturating_add(rng.part(raw, self.jitter.max(50)));
         }
         if M::EXPONENT_UNCLAMPED {
             let shift = failures.saturating_sub(1);
-            let raw = micros(self.base).checked_shl(shift).unwrap_or(0).min(micros(self.cap));
-            return Duration::from_micros(raw);
+            return micros(self.base).checked_shl(shift).unwrap_or(0).min(micros(self.cap));
         }
-        shorten(self.ceiling(failures), self.jitter, rng)
+        shorten(self.limit(failures), self.jitter, rng)
+    }
+
+    /// [`Backoff::ceiling`] in microseconds.
+    fn limit(&self, failures: u32) -> u64 {
+        double(micros(self.base), failures).min(micros(self.cap))
     }
 }
 
-/// The delay shortened by a random part of up to `percent`.
-pub(crate) fn shorten(delay: Duration, percent: u8, rng: &mut Rng) -> Duration {
-    let whole = micros(delay);
-    Duration::from_micros(whole.saturating_sub(rng.part(whole, percent)))
+/// A delay in microseconds, shortened by a random part of up to `percent`.
+pub(crate) fn shorten(delay: u64, percent: u8, rng: &mut Rng) -> u64 {
+    delay.saturating_sub(rng.part(delay, percent))
 }
 
-/// The delay lengthened by a random part of up to `percent`.
-pub(crate) fn lengthen(delay: Duration, percent: u8, rng: &mut Rng) -> Duration {
-    let whole = micros(delay);
-    Duration::from_micros(whole.saturating_add(rng.part(whole, percent)))
+/// A delay in microseconds, lengthened by a random part of up to `percent`.
+pub(crate) fn lengthen(delay: u64, percent: u8, rng: &mut Rng) -> u64 {
+    delay.saturating_add(rng.part(delay, percent))
 }
 
 /// `base · 2^(n-1)`, saturating; 0 for n = 0.
-fn double(base: u64, n: u32) -> u64 {
+#[cfg_attr(target_pointer_width = "32", inline(never))]
+pub(crate) fn double(base: u64, n: u32) -> u64 {
     let Some(shift) = n.checked_sub(1) else { return 0 };
     if shift > base.leading_zeros() { u64::MAX } else { base.checked_shl(shift).unwrap_or(u64::MAX) }
 }

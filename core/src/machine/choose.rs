@@ -3,67 +3,72 @@
 use core::time::Duration;
 
 use super::action::{Action, Loss, Why};
+use super::course::{Course, Stage};
 use super::entry::{Entry, Extension, InFlight, Phase};
 use super::gate::Kind;
 use super::ids::{Lane, SlotId};
 use super::mutant::Mutant;
-use super::policy::Rules;
 use super::table::{Heap, List};
-use super::time::Instant;
-use super::worker::{Allowance, Blocked, Machine, Mode, Poll, Refusal};
+use super::time::{Instant, brief, micros};
+use super::worker::{Blocked, Machine, Poll, Turn};
 
 impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
-    pub(crate) fn next_action(&mut self, allowed: Allowance) -> (Action, Option<Blocked>) {
-        self.advance_mode();
+    pub(crate) fn next_action(&mut self, turn: &mut Turn) -> Action {
+        self.advance_stage();
         // A task whose lease is over is the server's again.
-        self.refusal = self.refusal.filter(|refusal| refusal.in_flight || refusal.expires > self.now);
-        if let Some(action) = self.local_action() {
-            return (action, None);
+        if self.refusal.as_ref().is_some_and(|refusal| !refusal.in_flight && refusal.expires <= self.now) {
+            self.refusal = None;
         }
-        let mut blocked = None;
-        if self.mode != Mode::Aborted && !self.lanes_full() && self.link_allows() {
-            match self.call_due(allowed) {
-                Due::Call(action) => return (action, None),
-                Due::Blocked(what) => blocked = Some(what),
-                Due::Nothing => {}
-            }
+        if let Some(action) = self.local_action() {
+            return action;
+        }
+        if self.course.stage != Stage::Aborted
+            && !self.lanes_full()
+            && self.link_allows()
+            && let Some(action) = self.call_due(turn)
+        {
+            return action;
         }
         let (until, why) = self.next_deadline();
-        (Action::Wait { until, why }, blocked)
+        Action::Wait { until, why }
     }
 
     pub(crate) fn link_allows(&self) -> bool {
-        self.hubbed || self.link.allows(self.now)
+        self.is_hubbed() || self.link.allows(self.now)
     }
 
-    fn advance_mode(&mut self) {
-        if matches!(self.mode, Mode::Draining { recall_at: Some(at) } if at <= self.now) {
+    fn advance_stage(&mut self) {
+        if self.course.stage == Stage::Draining && self.course.ends <= self.now {
             self.cursor = 0;
-            self.mode = Mode::Recalling { abort_at: self.now.after(self.policy.recall_timeout) };
+            let ends = self.now.later(&self.policy.recall_timeout);
+            self.course = Course { stage: Stage::Recalling, ends };
         }
-        if matches!(self.mode, Mode::Recalling { abort_at } if abort_at <= self.now) {
+        if self.course.stage == Stage::Recalling && self.course.ends <= self.now {
             self.cursor = 0;
-            self.mode = Mode::Aborted;
+            self.course = Course::of(Stage::Aborted);
         }
     }
 
     // ---------------------------------------------------------------- without the server
 
     fn local_action(&mut self) -> Option<Action> {
-        if let Some(action) = self.pass_table() {
-            return Some(action);
+        if matches!(self.course.stage, Stage::Recalling | Stage::Aborted)
+            && let Some(slot) = self.pass_table()
+        {
+            return Some(Action::Recall { slot });
         }
         if let Some(index) = self.table.pop(List::Spent) {
             return self.discard(index);
         }
-        if let Some(index) = self.table.pop(List::Spill) {
+        if M::STORE
+            && let Some(index) = self.table.pop(List::Spill)
+        {
             return Some(self.spill(index));
         }
-        let draining = matches!(self.mode, Mode::Draining { .. } | Mode::Recalling { .. });
         let answered = self.poll.is_none() && self.refusal.is_none();
-        let done = (draining && answered) || self.mode == Mode::Aborted;
+        let done = self.course.stage == Stage::Aborted || self.course.stage >= Stage::Draining && answered;
         if done && self.table.held() == 0 {
-            self.mode = Mode::Stopped;
+            self.course = Course::of(Stage::Stopped);
             return Some(Action::Stopped);
         }
         None
@@ -91,24 +96,21 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         Action::Spill { call, slot }
     }
 
-    /// Goes through the table once, from the cursor to the next entry that has to be recalled or given up.
-    fn pass_table(&mut self) -> Option<Action> {
-        if !matches!(self.mode, Mode::Recalling { .. } | Mode::Aborted) {
-            return None;
-        }
+    /// Goes through the table once, from the cursor, and settles each entry that is given up; stops at one that has
+    /// to be recalled.
+    fn pass_table(&mut self) -> Option<SlotId> {
+        let aborted = self.course.stage == Stage::Aborted;
         while self.cursor < self.table.capacity() {
             let index = self.cursor;
             self.cursor = self.cursor.saturating_add(1);
-            let Some(entry) = self.table.get(index) else { break };
-            let (phase, report, slot) = (entry.phase, entry.report, entry.slot(index));
-            let keeps = self.policy.store && report.is_final();
-            let idle = report.in_flight == InFlight::Nothing;
-            match (phase, self.mode == Mode::Aborted) {
+            let has_store = self.has_store();
+            let Some(entry) = self.table.get_mut(index) else { break };
+            let keeps = has_store && entry.report.is_final();
+            let idle = entry.report.in_flight == InFlight::Nothing;
+            match (entry.phase, aborted) {
                 (Phase::Running, false) => {
-                    if let Some(entry) = self.table.get_mut(index) {
-                        entry.phase = Phase::Recalled;
-                    }
-                    return Some(Action::Recall { slot });
+                    entry.phase = Phase::Recalled;
+                    return Some(entry.slot(index));
                 }
                 (Phase::Reporting, false) if keeps && idle => self.spill_next(index),
                 (Phase::Running | Phase::Recalled, true) => self.spend(index, Loss::Aborted),
@@ -122,7 +124,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     fn abort_report(&mut self, index: u16, keeps: bool) {
         let Some(entry) = self.table.get_mut(index) else { return };
         let in_flight = entry.report.in_flight;
-        if in_flight == InFlight::Spill {
+        if M::STORE && in_flight == InFlight::Spill {
             return;
         }
         if in_flight != InFlight::Nothing {
@@ -141,64 +143,68 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
 
     // ---------------------------------------------------------------- with the server
 
-    fn call_due(&mut self, allowed: Allowance) -> Due {
-        let now = self.now;
-        if self.refresh_wanted().is_some_and(|at| at <= now) {
-            if !allowed.calls {
-                return Due::Blocked(Blocked::Call);
+    fn call_due(&mut self, turn: &mut Turn) -> Option<Action> {
+        if self.refresh_wanted() <= self.now {
+            if !self.may_call(turn) {
+                return None;
             }
             let call = self.next_call(Lane::Refresh);
             self.auth.refresh_sent(call.serial());
             self.count_call(call);
-            return Due::Call(Action::Refresh { call });
+            return Some(Action::Refresh { call });
         }
-        if self.auth.opens_at().is_none_or(|at| at > now) && self.policy.rules == Rules::Downbeat {
-            return Due::Nothing;
+        if !self.auth.allows(self.now) && !self.policy.is_seed::<M>() {
+            return None;
         }
-        match self.obligation_due(allowed) {
-            Due::Nothing => self.poll_due(allowed),
-            due @ (Due::Call(_) | Due::Blocked(_)) => due,
+        match self.obligation_due(turn) {
+            None if !M::HUB || turn.blocked.is_none() => self.poll_due(turn),
+            due => due,
         }
     }
 
-    /// When a refresh is wanted: while nothing is held and nothing asked for, a fresh token may grow old.
-    pub(crate) fn refresh_wanted(&self) -> Option<Instant> {
+    /// Whether the hub lets a call be made that is due; if not, that is noted.
+    fn may_call(&self, turn: &mut Turn) -> bool {
+        let may = !M::HUB || turn.calls;
+        if !may {
+            turn.blocked = Some(Blocked::Call);
+        }
+        may
+    }
+
+    /// When a refresh is wanted; `FAR_FUTURE`: never. While nothing is held and nothing asked for, a fresh token may
+    /// grow old.
+    pub(crate) fn refresh_wanted(&self) -> Instant {
         let idle = self.table.held() == 0 && self.poll.is_none() && self.refusal.is_none();
-        let asleep = self.mode == Mode::Paused && idle;
-        self.auth.refresh_at::<M>().filter(|_| !asleep)
+        let asleep = self.course.stage == Stage::Paused && idle;
+        if asleep { Instant::FAR_FUTURE } else { self.auth.refresh_at::<M>() }
     }
 
-    fn obligation_due(&mut self, allowed: Allowance) -> Due {
+    fn obligation_due(&mut self, turn: &mut Turn) -> Option<Action> {
         let now = self.now;
-        if let Some(refusal) = self.refusal.filter(|refusal| !refusal.in_flight && refusal.due <= now) {
-            if !allowed.calls {
-                return Due::Blocked(Blocked::Call);
-            }
-            let call = self.next_call(Lane::Refuse);
-            let token = self.auth.generation();
-            self.count_call(call);
-            self.refusal =
-                Some(Refusal { serial: call.serial(), token, in_flight: true, own_lane: true, ..refusal });
-            return Due::Call(Action::Refuse { call, key: refusal.key });
+        if self.next_refusal() <= now {
+            return if self.may_call(turn) { self.refuse_again() } else { None };
         }
-        if let Some((index, _)) = self.table.first(Heap::Lease).filter(|(_, due)| *due <= now) {
-            return if allowed.calls { Due::Call(self.extend(index)) } else { Due::Blocked(Blocked::Call) };
+        if let Some(index) = self.table.due_by(Heap::Lease, now) {
+            return if self.may_call(turn) { Some(self.extend(index)) } else { None };
         }
-        let Some((index, _)) = self.table.first(Heap::Report).filter(|(_, due)| *due <= now) else {
-            return Due::Nothing;
-        };
+        let index = self.table.due_by(Heap::Report, now)?;
         if !self.yield_is_safe(index, now) {
             self.spend(index, Loss::UnsafeYield);
-            return self
-                .table
-                .pop(List::Spent)
-                .and_then(|spent| self.discard(spent))
-                .map_or(Due::Nothing, Due::Call);
+            let spent = self.table.pop(List::Spent)?;
+            return self.discard(spent);
         }
-        if !allowed.calls {
-            return Due::Blocked(Blocked::Call);
-        }
-        Due::Call(self.update(index, allowed.polls))
+        if self.may_call(turn) { Some(self.update(index, !M::HUB || turn.polls)) } else { None }
+    }
+
+    fn refuse_again(&mut self) -> Option<Action> {
+        let call = self.next_call(Lane::Refuse);
+        self.count_call(call);
+        let refusal = self.refusal.as_mut()?;
+        refusal.serial = call.serial();
+        refusal.token = self.auth.generation();
+        refusal.in_flight = true;
+        refusal.own_lane = true;
+        Some(Action::Refuse { call, key: refusal.key })
     }
 
     fn extend(&mut self, index: u16) -> Action {
@@ -244,11 +250,11 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     /// repeat would take a second task, so the first try alone may do it.
     fn may_take_next(&self, index: u16) -> bool {
         let Some(report) = self.table.get(index).map(|entry| &entry.report) else { return false };
-        let open = match self.mode {
-            Mode::Open => true,
-            Mode::Paused => M::TAKE_NEXT_IGNORES_PAUSE,
-            Mode::Draining { .. } => M::TAKE_NEXT_IGNORES_DRAIN,
-            Mode::Recalling { .. } | Mode::Aborted | Mode::Stopped => false,
+        let open = match self.course.stage {
+            Stage::Open => true,
+            Stage::Paused => M::TAKE_NEXT_IGNORES_PAUSE,
+            Stage::Draining => M::TAKE_NEXT_IGNORES_DRAIN,
+            Stage::Recalling | Stage::Aborted | Stage::Stopped => false,
         };
         self.policy.take_next
             && self.knows_take_next
@@ -260,153 +266,143 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
             && self.room() > 0
     }
 
-    fn poll_due(&mut self, allowed: Allowance) -> Due {
-        if self.policy.rules == Rules::Seed && self.seed_skips() {
-            return Due::Nothing;
+    fn poll_due(&mut self, turn: &mut Turn) -> Option<Action> {
+        if self.policy.is_seed::<M>() && self.seed_skips() {
+            return None;
         }
-        if self.mode != Mode::Open || self.poll.is_some() || self.gate.at > self.now || self.room() == 0 {
-            return Due::Nothing;
+        let open = self.course.stage == Stage::Open && self.poll.is_none() && self.gate.at <= self.now;
+        let room = self.room();
+        if !open || room == 0 {
+            return None;
         }
-        if !(allowed.calls && allowed.polls) {
-            return Due::Blocked(Blocked::Poll);
+        if M::HUB && !(turn.calls && turn.polls) {
+            turn.blocked = Some(Blocked::Poll);
+            return None;
         }
         let kind = self.gate.kind(&self.policy);
-        let (count, wait) = match kind {
-            // A probe must be answered at once: all other calls wait for it (S20).
-            Kind::Long if self.link.failures() > 0 => (1, Duration::ZERO),
-            Kind::Long => (1, self.policy.long_poll.min(allowed.longest_wait).min(self.undisturbed())),
-            Kind::Short | Kind::FollowUp => (self.room(), Duration::ZERO),
-        };
+        let count = if kind == Kind::Long { 1 } else { room };
+        // A probe must be answered at once: all other calls wait for it (S20).
+        let long = kind == Kind::Long && self.link.failures() == 0;
+        let wait = if long { brief(self.longest_wait(turn)) } else { Duration::ZERO };
         let call = self.next_call(Lane::Poll);
         let (sent, token) = (self.now, self.auth.generation());
         self.poll = Some(Poll { sent, serial: call.serial(), count, got: 0, ran: false, token, kind });
         self.count_call(call);
-        Due::Call(Action::Poll { call, count, wait })
+        Some(Action::Poll { call, count, wait })
     }
 
     /// The seed goes through its loop also where it may not poll: paused, or inside its authorisation backoff.
     fn seed_skips(&mut self) -> bool {
         let now = self.now;
-        let polls = matches!(self.mode, Mode::Open | Mode::Paused);
+        let polls = self.course.stage <= Stage::Paused;
         if !polls || self.poll.is_some() || self.gate.at > now || self.room() == 0 {
             return false;
         }
-        let refused = self.auth.opens_at().is_some_and(|at| at > now);
-        let skips = self.mode == Mode::Paused || refused;
+        let skips = self.course.stage == Stage::Paused || self.auth.gate() > now;
         if skips {
-            self.gate.skip(now, &self.policy, &mut self.rng);
+            self.gate.skip::<M>(now, &self.policy, &mut self.rng);
         }
         skips
     }
 
-    /// How long a call may take before another is due, where there is one lane only.
-    fn undisturbed(&self) -> Duration {
-        if self.policy.max_calls > 1 {
-            return Duration::MAX;
+    /// How long the server may hold a poll, in microseconds. Where there is one lane only, no longer than until
+    /// another call is due.
+    fn longest_wait(&self, turn: &Turn) -> u64 {
+        let mut wait = micros(self.policy.long_poll);
+        if M::HUB {
+            wait = wait.min(micros(turn.longest_wait));
         }
-        self.next_obligation().map_or(Duration::MAX, |(at, _)| self.now.until(at))
+        if self.policy.max_calls > 1 {
+            return wait;
+        }
+        let first = self.refresh_wanted().min(self.next_refusal());
+        let first = first.min(self.table.first_due(Heap::Lease)).min(self.table.first_due(Heap::Report));
+        wait.min(first.as_micros().saturating_sub(self.now.as_micros()))
     }
 
     // ---------------------------------------------------------------- until when
 
-    /// The first obligation towards the server other than a poll, whether or not it can be met then.
-    fn next_obligation(&self) -> Option<(Instant, Why)> {
-        let refresh = self.refresh_wanted().map(|at| (at, Why::Auth));
-        let all = [self.next_refusal(), self.next_lease(), self.next_report()];
-        all.iter().fold(refresh, |first, next| earlier(first, *next))
-    }
-
     /// When something can be done next, and what; or what is in the way.
     pub(crate) fn next_deadline(&self) -> (Option<Instant>, Why) {
-        let mode = match self.mode {
-            Mode::Draining { recall_at } => recall_at.map(|at| (at, Why::Draining)),
-            Mode::Recalling { abort_at } => Some((abort_at, Why::Draining)),
-            Mode::Open | Mode::Paused | Mode::Aborted | Mode::Stopped => None,
+        let mut first = Horizon {
+            now: self.now,
+            link: if self.is_hubbed() { Instant::ZERO } else { self.link.gate() },
+            auth: Instant::ZERO,
+            at: self.course.ends,
+            why: Why::Draining,
         };
-        let call = if self.mode == Mode::Aborted { None } else { self.next_sending() };
-        match earlier(mode, call) {
-            Some((at, why)) => (Some(at), why),
-            None => (None, self.obstacle()),
+        if self.course.stage != Stage::Aborted && (!self.lanes_full() || M::DEADLINE_OF_BLOCKED) {
+            self.next_sending(&mut first);
         }
+        if first.at == Instant::FAR_FUTURE { (None, self.obstacle()) } else { (Some(first.at), first.why) }
     }
 
     /// When the next call can be sent: an obligation that is blocked must neither wake the driver nor hide another.
-    fn next_sending(&self) -> Option<(Instant, Why)> {
-        if self.lanes_full() && !M::DEADLINE_OF_BLOCKED {
-            return None;
+    fn next_sending(&self, first: &mut Horizon) {
+        if !self.is_hubbed() && self.link.is_probing() {
+            return;
         }
-        let link = if self.hubbed { Instant::ZERO } else { self.link.opens_at()? };
-        let auth = match self.policy.rules {
-            Rules::Downbeat => self.auth.opens_at(),
-            Rules::Seed => Some(Instant::ZERO),
-        };
-        let ready = |due: Option<(Instant, Why)>| {
-            due.map(|due| raise(due, link, Why::Unreachable))
-                .filter(|(at, _)| *at > self.now || M::DEADLINE_OF_BLOCKED)
-        };
-        let refresh = ready(self.refresh_wanted().map(|at| (at, Why::Auth)));
-        let Some(gate) = auth else { return refresh };
-        let authorised = [self.next_refusal(), self.next_lease(), self.next_report(), self.next_poll()];
-        authorised
-            .iter()
-            .fold(refresh, |first, due| earlier(first, ready(due.map(|due| raise(due, gate, Why::Auth)))))
-    }
-
-    fn next_refusal(&self) -> Option<(Instant, Why)> {
-        self.refusal.filter(|refusal| !refusal.in_flight).map(|refusal| (refusal.due, Why::Update))
-    }
-
-    fn next_lease(&self) -> Option<(Instant, Why)> {
-        self.table.first(Heap::Lease).map(|(_, due)| (due, Why::Lease))
-    }
-
-    fn next_report(&self) -> Option<(Instant, Why)> {
-        self.table.first(Heap::Report).map(|(_, due)| (due, Why::Update))
-    }
-
-    fn next_poll(&self) -> Option<(Instant, Why)> {
-        if M::PAUSED_SPINS && self.mode == Mode::Paused {
-            return Some((self.now.after(self.policy.poll_interval), Why::Paused));
+        first.offer::<M>(self.refresh_wanted(), Why::Auth);
+        if !self.policy.is_seed::<M>() {
+            if self.auth.is_missing() {
+                return;
+            }
+            first.auth = self.auth.gate();
         }
-        let loops = match (self.mode, self.policy.rules) {
-            (Mode::Open, _) | (Mode::Paused, Rules::Seed) => true,
-            (Mode::Paused | Mode::Draining { .. } | Mode::Recalling { .. }, _)
-            | (Mode::Aborted | Mode::Stopped, _) => false,
-        };
-        (loops && self.poll.is_none() && self.room() > 0).then_some((self.gate.at, self.gate.why))
+        first.offer::<M>(self.next_refusal(), Why::Update);
+        first.offer::<M>(self.table.first_due(Heap::Lease), Why::Lease);
+        first.offer::<M>(self.table.first_due(Heap::Report), Why::Update);
+        if M::PAUSED_SPINS && self.course.stage == Stage::Paused {
+            first.offer::<M>(self.now.later(&self.policy.poll_interval), Why::Paused);
+        } else if self.may_poll_later() {
+            first.offer::<M>(self.gate.at, self.gate.why);
+        }
+    }
+
+    fn next_refusal(&self) -> Instant {
+        match &self.refusal {
+            Some(refusal) if !refusal.in_flight => refusal.due,
+            Some(_) | None => Instant::FAR_FUTURE,
+        }
+    }
+
+    fn may_poll_later(&self) -> bool {
+        let last = if self.policy.is_seed::<M>() { Stage::Paused } else { Stage::Open };
+        self.course.stage <= last && self.poll.is_none() && self.room() > 0
     }
 
     fn obstacle(&self) -> Why {
-        match self.mode {
-            Mode::Draining { .. } | Mode::Recalling { .. } | Mode::Aborted | Mode::Stopped => Why::Draining,
+        match self.course.stage {
+            Stage::Draining | Stage::Recalling | Stage::Aborted | Stage::Stopped => Why::Draining,
             _ if self.lanes_full() => Why::Busy,
             _ if self.link.failures() > 0 => Why::Unreachable,
             _ if self.auth.is_missing() => Why::Auth,
-            Mode::Paused => Why::Paused,
+            Stage::Paused => Why::Paused,
             _ if self.poll.is_some() => Why::InFlight,
             _ if self.room() == 0 => Why::Full,
-            Mode::Open => Why::Busy,
+            Stage::Open => Why::Busy,
         }
     }
 }
 
-/// The earlier of two deadlines; of equal ones the first.
-fn earlier(first: Option<(Instant, Why)>, next: Option<(Instant, Why)>) -> Option<(Instant, Why)> {
-    match (first, next) {
-        (Some((at, _)), Some((before, _))) if before < at => next,
-        (Some(_), _) => first,
-        (None, _) => next,
+/// The first deadline of those that were offered, behind the gates.
+struct Horizon {
+    now: Instant,
+    link: Instant,
+    auth: Instant,
+    at: Instant,
+    why: Why,
+}
+
+impl Horizon {
+    /// Takes an obligation into account: it can be met when it is due and both gates are open, and is waited for if
+    /// that is later than now. Of equal deadlines the first counts.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    fn offer<M: Mutant>(&mut self, due: Instant, why: Why) {
+        let (at, why) = if due < self.auth { (self.auth, Why::Auth) } else { (due, why) };
+        let (at, why) = if at < self.link { (self.link, Why::Unreachable) } else { (at, why) };
+        if at < self.at && (at > self.now || M::DEADLINE_OF_BLOCKED) {
+            (self.at, self.why) = (at, why);
+        }
     }
-}
-
-/// A deadline behind a gate: the later of the two, and what is waited for.
-fn raise((at, why): (Instant, Why), gate: Instant, reason: Why) -> (Instant, Why) {
-    if at < gate { (gate, reason) } else { (at, why) }
-}
-
-/// Whether a call is due.
-enum Due {
-    Call(Action),
-    Blocked(Blocked),
-    Nothing,
 }

@@ -1,12 +1,10 @@
 //! When the queue may be asked again, and how: the rules of empty and failed polls.
 
-use core::time::Duration;
-
 use super::action::Why;
-use super::backoff::{lengthen, shorten};
+use super::backoff::{double, lengthen, shorten};
 use super::input::{CallError, Fault};
 use super::mutant::Mutant;
-use super::policy::{Policy, Rules};
+use super::policy::Policy;
 use super::rng::Rng;
 use super::time::{Instant, micros};
 
@@ -76,14 +74,21 @@ impl Gate {
     }
 
     /// A poll that was sent then found nothing.
-    pub(crate) fn empty(&mut self, sent: Instant, now: Instant, kind: Kind, policy: &Policy, rng: &mut Rng) {
+    pub(crate) fn empty<M: Mutant>(
+        &mut self,
+        sent: Instant,
+        now: Instant,
+        kind: Kind,
+        policy: &Policy,
+        rng: &mut Rng,
+    ) {
         self.answered();
         if kind == Kind::FollowUp {
             self.follow_up = false;
             self.open(now);
             return;
         }
-        self.count_empty(sent, policy, rng);
+        self.count_empty::<M>(sent, policy, rng);
     }
 
     /// A poll failed, now.
@@ -91,12 +96,12 @@ impl Gate {
         &mut self,
         sent: Instant,
         now: Instant,
-        error: CallError,
+        error: &CallError,
         policy: &Policy,
         rng: &mut Rng,
     ) {
-        if policy.rules == Rules::Seed || M::FAILURE_IS_EMPTY {
-            self.count_empty(sent, policy, rng);
+        if policy.is_seed::<M>() || M::FAILURE_IS_EMPTY {
+            self.count_empty::<M>(sent, policy, rng);
             return;
         }
         if error.fault == Fault::Unauthorized {
@@ -104,17 +109,15 @@ impl Gate {
             // all workers of a hub their token.
             let delay = policy.auth.delay::<M>(self.refusals, rng);
             self.refusals = self.refusals.saturating_add(1);
-            self.close(now.after(delay), if delay.is_zero() { Why::Empty } else { Why::Auth });
+            self.close(now.plus(delay), if delay == 0 { Why::Empty } else { Why::Auth });
             return;
         }
         self.failures = self.failures.saturating_add(1);
-        if let Some(until) = retry_after::<M>(now, error, policy, rng) {
-            self.hold = self.hold.max(until);
-        }
-        self.close(now.after(policy.failing.delay::<M>(self.failures, rng)), Why::Failing);
+        self.hold = self.hold.max(retry_after::<M>(now, error, policy, rng));
+        self.close(now.plus(policy.failing.delay::<M>(self.failures, rng)), Why::Failing);
     }
 
-    /// The server asked to be left alone in its answer to a call that was a poll too.
+    /// The server asked to be left alone in its answer to a call that was a poll too; `ZERO`: it did not.
     pub(crate) fn hold_until(&mut self, until: Instant) {
         self.hold = self.hold.max(until);
         self.close(self.at, self.why);
@@ -126,8 +129,8 @@ impl Gate {
     }
 
     /// The seed's rule: a poll that may not be sent counts as an empty one.
-    pub(crate) fn skip(&mut self, now: Instant, policy: &Policy, rng: &mut Rng) {
-        self.count_empty(now, policy, rng);
+    pub(crate) fn skip<M: Mutant>(&mut self, now: Instant, policy: &Policy, rng: &mut Rng) {
+        self.count_empty::<M>(now, policy, rng);
     }
 
     /// Whether the queue has been empty for so long that polls are held by the server.
@@ -135,14 +138,11 @@ impl Gate {
         micros(policy.long_poll) > 0 && milliseconds(self.empties) >= micros(policy.poll_interval)
     }
 
-    fn count_empty(&mut self, sent: Instant, policy: &Policy, rng: &mut Rng) {
+    fn count_empty<M: Mutant>(&mut self, sent: Instant, policy: &Policy, rng: &mut Rng) {
         self.empties = self.empties.saturating_add(1);
-        let exponent = match policy.rules {
-            Rules::Seed => self.empties.min(SEED_EXPONENT_MAX),
-            Rules::Downbeat => self.empties,
-        };
-        let delay = Duration::from_micros(milliseconds(exponent).min(micros(policy.poll_interval)));
-        self.close(sent.after(shorten(delay, policy.empty_jitter, rng)), Why::Empty);
+        let exponent = if policy.is_seed::<M>() { self.empties.min(SEED_EXPONENT_MAX) } else { self.empties };
+        let delay = milliseconds(exponent).min(micros(policy.poll_interval));
+        self.close(sent.plus(shorten(delay, policy.empty_jitter, rng)), Why::Empty);
     }
 
     fn answered(&mut self) {
@@ -161,23 +161,19 @@ impl Gate {
 }
 
 /// Until when a failed call's server wants to be left alone: what it asked for, bounded, lengthened by up to 10 %.
+/// `ZERO`: it asked for nothing.
 pub(crate) fn retry_after<M: Mutant>(
     now: Instant,
-    error: CallError,
+    error: &CallError,
     policy: &Policy,
     rng: &mut Rng,
-) -> Option<Instant> {
-    let asked = error.retry_after?.min(policy.retry_after_max);
-    if M::RETRY_AFTER_IGNORED {
-        return None;
-    }
-    if M::RETRY_AFTER_SHORTENED {
-        return Some(now.after(Duration::from_micros(micros(asked) / 2)));
-    }
-    Some(now.after(lengthen(asked, 10, rng)))
+) -> Instant {
+    let Some(asked) = error.retry_after.filter(|_| !M::RETRY_AFTER_IGNORED) else { return Instant::ZERO };
+    let asked = micros(asked).min(micros(policy.retry_after_max));
+    if M::RETRY_AFTER_SHORTENED { now.plus(asked / 2) } else { now.plus(lengthen(asked, 10, rng)) }
 }
 
 /// 2^n milliseconds in microseconds, saturating.
 fn milliseconds(n: u32) -> u64 {
-    1_u64.checked_shl(n).map_or(u64::MAX, |factor| factor.saturating_mul(1_000))
+    double(1_000, n.saturating_add(1))
 }

@@ -14,7 +14,7 @@ use super::mutant::{Mutant, Sound};
 use super::policy::{Policy, PolicyError};
 use super::rng::Rng;
 use super::time::Instant;
-use super::worker::{Allowance, Blocked, Machine};
+use super::worker::{Blocked, Machine, Turn};
 
 /// What the workers of a hub share.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -231,6 +231,7 @@ where
 
     /// Tells the hub what happened and asks what to do next. Same contract as [`Machine::step`].
     pub fn step(&mut self, now: Instant, input: HubInput) -> HubAction {
+        let now = now.min(Instant::LAST);
         self.now = if M::WALL_CLOCK { now } else { self.now.max(now) };
         match input {
             HubInput::Tick => {}
@@ -256,11 +257,11 @@ where
     #[must_use]
     pub fn deadline(&self) -> Option<(Instant, Why)> {
         let asleep = self.members.as_ref().iter().map(|member| (member.wake, Why::InFlight));
-        let link = self.link.opens_at();
-        let refresh = self.auth.refresh_at::<M>().and_then(|at| link.map(|link| (at.max(link), Why::Auth)));
+        let link = (!self.link.is_probing()).then_some(self.link.gate());
+        let refresh = link.map(|link| (self.auth.refresh_at::<M>().max(link), Why::Auth));
         let blocked = self.is_waiting(Queue::Urgent) || self.is_waiting(Queue::Polling);
         let probe = link.filter(|_| blocked).map(|at| (at, Why::Unreachable));
-        let gate = self.auth.opens_at().map(|at| (at, Why::Auth));
+        let gate = (!self.auth.is_missing()).then_some((self.auth.gate(), Why::Auth));
         asleep
             .chain(refresh)
             .chain(probe)
@@ -311,7 +312,7 @@ where
             | Input::Token(_)
             | Input::Control(_) => None,
         };
-        let action = self.step_member(worker, input, Allowance::NONE)?;
+        let action = self.step_member(worker, input, Turn::NONE)?;
         match input {
             Input::Replied { call, reply } => self.observe(worker, call, before, &reply),
             // A stopped worker has no answer, and another's must not be taken for one.
@@ -333,12 +334,10 @@ where
         let call = tag(worker, call);
         // A worker that was aborted has forgotten its calls; one of them may be the probe that all others wait for.
         if token.is_some() || self.link.awaits(call) {
-            let failing = self.policy.failing;
-            self.link.replied::<M>(self.now, call, reply, &failing, &mut self.rng);
+            self.link.replied::<M>(self.now, call, reply, &self.policy.failing, &mut self.rng);
         }
         if let Some(generation) = token {
-            let auth = self.policy.auth;
-            self.auth.replied::<M>(self.now, generation, reply, &auth, &mut self.rng);
+            self.auth.replied::<M>(self.now, generation, reply, &self.policy.auth, &mut self.rng);
             self.lost |= matches!(reply, Err(error) if error.fault == Fault::Unauthorized);
         }
     }
@@ -352,15 +351,14 @@ where
         };
         if self.auth.refreshed::<M>(self.now, call.serial(), reply, &policy, &mut self.rng) {
             self.calls = self.calls.saturating_sub(1);
-            let failing = self.policy.failing;
-            self.link.replied::<M>(self.now, call.to_bits(), reply, &failing, &mut self.rng);
+            self.link.replied::<M>(self.now, call.to_bits(), reply, &self.policy.failing, &mut self.rng);
         }
     }
 
     /// Tells every worker how the token stands, where that has changed, and has each stepped. The gate that 401s
     /// close on a server without tokens is told in the same words.
     fn spread_token(&mut self) {
-        let open = self.auth.opens_at().is_some_and(|at| at <= self.now);
+        let open = self.auth.allows(self.now);
         let news =
             if open { TokenNews::Fresh { generation: self.auth.generation() } } else { TokenNews::Missing };
         if news == self.told && !(open && self.lost) {
@@ -381,7 +379,7 @@ where
     fn next_action(&mut self) -> HubAction {
         self.spread_token();
         self.wake_sleepers();
-        if self.auth.refresh_at::<M>().is_some_and(|at| at <= self.now) && self.may_call() {
+        if self.auth.refresh_at::<M>() <= self.now && self.may_call() {
             self.serial = self.serial.wrapping_add(1);
             let call = CallId::new(Lane::Refresh, self.serial);
             self.auth.refresh_sent(call.serial());
@@ -389,8 +387,8 @@ where
             self.link.sent(call.to_bits());
             return HubAction::Refresh { call };
         }
-        while let Some((worker, allowance)) = self.next_turn() {
-            if let Some(Some(action)) = self.step_member(worker, Input::Tick, allowance) {
+        while let Some((worker, turn)) = self.next_turn() {
+            if let Some(Some(action)) = self.step_member(worker, Input::Tick, turn) {
                 return action;
             }
         }
@@ -404,29 +402,29 @@ where
     }
 
     /// Whose turn it is, and what it may do: obligations first, then whoever has news, then polls in turn.
-    fn next_turn(&mut self) -> Option<(u16, Allowance)> {
+    fn next_turn(&mut self) -> Option<(u16, Turn)> {
         let may_call = self.may_call();
         let may_poll = may_call && self.polls < self.poll_lanes();
         // A poll out of turn, also one inside an update, is for times when nobody waits for a turn.
         let polls = may_poll && !self.is_waiting(Queue::Polling);
         let longest_wait = self.longest_wait();
-        let obligations = Allowance { calls: true, polls, longest_wait };
+        let obligations = Turn { polls, longest_wait, ..Turn::ALL };
         if let Some(worker) = may_call.then(|| self.dequeue(Queue::Urgent)).flatten() {
             return Some((worker, obligations));
         }
         if let Some(worker) = self.dequeue(Queue::Ready) {
-            return Some((worker, Allowance { calls: may_call, ..obligations }));
+            return Some((worker, Turn { calls: may_call, ..obligations }));
         }
-        let turn = Allowance { calls: true, polls: true, longest_wait };
+        let turn = Turn { longest_wait, ..Turn::ALL };
         if may_poll { self.dequeue(Queue::Polling).map(|worker| (worker, turn)) } else { None }
     }
 
     /// Steps a member and files it under what it waits for. The outer `None`: there is no such member.
-    fn step_member(&mut self, worker: u16, input: Input, allowance: Allowance) -> Option<Option<HubAction>> {
+    fn step_member(&mut self, worker: u16, input: Input, mut turn: Turn) -> Option<Option<HubAction>> {
         let now = self.now;
         let member = self.member(worker)?;
         let before = (member.machine.calls, u16::from(member.machine.poll.is_some()));
-        let (action, blocked) = member.machine.step_within(now, input, allowance);
+        let action = member.machine.step_within(now, input, &mut turn);
         let after = (member.machine.calls, u16::from(member.machine.poll.is_some()));
         self.calls = self.calls.saturating_sub(before.0).saturating_add(after.0);
         self.polls = self.polls.saturating_sub(before.1).saturating_add(after.1);
@@ -436,7 +434,7 @@ where
                 let wake = until.unwrap_or(Instant::FAR_FUTURE);
                 member.wake = wake;
                 self.earliest = self.earliest.min(wake);
-                match blocked {
+                match turn.blocked {
                     Some(Blocked::Call) => self.enqueue(Queue::Urgent, worker),
                     Some(Blocked::Poll) => self.enqueue(Queue::Polling, worker),
                     None => {}

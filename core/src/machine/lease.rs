@@ -2,72 +2,64 @@
 
 use super::action::Action;
 use super::auth::four_fifths;
-use super::entry::{Entry, Extension, InFlight, Phase};
+use super::course::Stage;
+use super::entry::{Entry, Extension, InFlight, NIL, Phase};
 use super::ids::{CallId, Lane, TaskKey};
 use super::input::TaskMeta;
 use super::mutant::Mutant;
 use super::table::Heap;
 use super::time::{Instant, micros};
-use super::worker::{Machine, Mode, Refusal};
+use super::worker::{Machine, Refusal};
 
 /// The call that brings a task.
 #[derive(Clone, Copy)]
-enum Bringer {
-    Poll { serial: u32, sent: Instant, promised: bool },
-    Update { serial: u32, index: u16, sent: Instant, promised: bool },
+struct Bringer {
+    /// The entry whose update it is; `NIL`: it is the poll.
+    index: u16,
+    serial: u32,
+    sent: Instant,
+    /// There is a place for the task: it was promised to this call.
+    promised: bool,
 }
 
 impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
-    pub(crate) fn leased(&mut self, call: CallId, task: TaskMeta) -> Action {
+    pub(crate) fn leased(&mut self, call: CallId, task: &TaskMeta) -> Action {
+        let key = task.key;
         let Some(bringer) = self.bringer(call) else {
             // The call is not ours or long over; the task is leased all the same. Nothing here remembers it.
-            return Action::Refuse { call: CallId::new(Lane::Refuse, call.serial()), key: task.key };
+            return Action::Refuse { call: CallId::new(Lane::Refuse, call.serial()), key };
         };
-        if self.is_held_for_good(task.key) {
+        if self.is_held_for_good(key) {
             // It brought nothing: a server that delivers what is here already must not be asked again at once.
-            return Action::Ignore { key: task.key };
+            return Action::Ignore { key };
         }
-        if M::DRAIN_DROPS_LATE_TASK && matches!(self.mode, Mode::Draining { .. }) {
-            return Action::Ignore { key: task.key };
+        if M::DRAIN_DROPS_LATE_TASK && self.course.stage == Stage::Draining {
+            return Action::Ignore { key };
         }
-        let promised = match bringer {
-            Bringer::Poll { promised, .. } | Bringer::Update { promised, .. } => promised,
-        };
-        let takes = !matches!(self.mode, Mode::Recalling { .. } | Mode::Aborted);
-        let place = promised || self.room() > 0;
+        let takes = self.course.stage < Stage::Recalling;
+        let place = bringer.promised || self.room() > 0;
         let fits = self.table.running() < self.policy.concurrency && self.table.free() > 0;
-        self.count_brought(bringer);
-        if !(takes && place && fits) {
-            return self.refuse(bringer, task);
-        }
-        let (Bringer::Poll { sent, .. } | Bringer::Update { sent, .. }) = bringer;
-        let Some(slot) = self.table.take(task.key) else { return self.refuse(bringer, task) };
-        self.count_run(bringer);
-        let start = if M::LEASE_FROM_RECEIPT { self.now } else { sent };
+        self.count_brought(&bringer);
+        let slot = if takes && place && fits { self.table.take(key) } else { None };
+        let Some(slot) = slot else { return self.refuse(&bringer, task) };
+        self.count_run(&bringer);
+        let start = if M::LEASE_FROM_RECEIPT { self.now } else { bringer.sent };
         self.start_lease(slot.index(), start, task);
-        Action::Run { slot, key: task.key }
+        Action::Run { slot, key }
     }
 
     fn bringer(&self, call: CallId) -> Option<Bringer> {
+        let serial = call.serial();
         match call.lane()? {
-            Lane::Poll => self.poll.filter(|poll| poll.serial == call.serial()).map(|poll| Bringer::Poll {
-                serial: poll.serial,
-                sent: poll.sent,
-                promised: poll.got < poll.count,
-            }),
-            Lane::Report(index) => self
-                .table
-                .get(index)
-                .filter(|entry| {
-                    entry.report.in_flight == InFlight::UpdateAndTakeNext
-                        && entry.report.serial == call.serial()
-                })
-                .map(|entry| Bringer::Update {
-                    serial: entry.report.serial,
-                    index,
-                    sent: entry.report.sent,
-                    promised: !entry.report.brought,
-                }),
+            Lane::Poll => {
+                let poll = self.poll.as_ref().filter(|poll| poll.serial == serial)?;
+                Some(Bringer { index: NIL, serial, sent: poll.sent, promised: poll.got < poll.count })
+            }
+            Lane::Report(index) => {
+                let report = &self.table.get(index)?.report;
+                let brings = report.in_flight == InFlight::UpdateAndTakeNext && report.serial == serial;
+                brings.then_some(Bringer { index, serial, sent: report.sent, promised: !report.brought })
+            }
             Lane::Refresh | Lane::Refuse | Lane::Extend(_) => None,
         }
     }
@@ -92,52 +84,35 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     }
 
     /// Notes that a call brought something: the place that it was promised is taken, or free again.
-    fn count_brought(&mut self, bringer: Bringer) {
-        match bringer {
-            Bringer::Poll { .. } => {
-                if let Some(poll) = &mut self.poll {
-                    poll.got = poll.got.saturating_add(1);
-                }
-            }
-            Bringer::Update { index, promised, .. } => {
-                if promised {
-                    self.promised = self.promised.saturating_sub(1);
-                }
-                if let Some(entry) = self.table.get_mut(index) {
-                    entry.report.brought = true;
-                }
-            }
+    fn count_brought(&mut self, bringer: &Bringer) {
+        if let Some(entry) = self.table.get_mut(bringer.index) {
+            entry.report.brought = true;
+            self.promised = self.promised.saturating_sub(u16::from(bringer.promised));
+        } else if let Some(poll) = &mut self.poll {
+            poll.got = poll.got.saturating_add(1);
         }
     }
 
     /// Notes that what a call brought was new.
-    fn count_run(&mut self, bringer: Bringer) {
-        match bringer {
-            Bringer::Poll { .. } => {
-                if let Some(poll) = &mut self.poll {
-                    poll.ran = true;
-                }
-            }
-            Bringer::Update { index, .. } => {
-                if let Some(entry) = self.table.get_mut(index) {
-                    entry.report.ran = true;
-                }
-            }
+    fn count_run(&mut self, bringer: &Bringer) {
+        if let Some(entry) = self.table.get_mut(bringer.index) {
+            entry.report.ran = true;
+        } else if let Some(poll) = &mut self.poll {
+            poll.ran = true;
         }
     }
 
     /// Has a task given back. One refusal is remembered and repeated; more of them are sent once.
-    fn refuse(&mut self, bringer: Bringer, task: TaskMeta) -> Action {
+    fn refuse(&mut self, bringer: &Bringer, task: &TaskMeta) -> Action {
         let call = self.next_call(Lane::Refuse);
         if self.refusal.is_none() {
-            let (Bringer::Poll { sent, serial, .. } | Bringer::Update { sent, serial, .. }) = bringer;
-            let lease = task.response_timeout.filter(|lease| micros(*lease) > 0);
+            let lease = task.response_timeout.map_or(0, micros);
             self.refusal = Some(Refusal {
                 key: task.key,
                 due: self.now,
-                expires: lease.map_or(Instant::FAR_FUTURE, |lease| sent.after(lease)),
+                expires: if lease == 0 { Instant::FAR_FUTURE } else { bringer.sent.plus(lease) },
                 serial: call.serial(),
-                with: serial,
+                with: bringer.serial,
                 attempt: 0,
                 token: self.auth.generation(),
                 in_flight: true,
@@ -147,14 +122,14 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         Action::Refuse { call, key: task.key }
     }
 
-    fn start_lease(&mut self, index: u16, start: Instant, task: TaskMeta) {
+    fn start_lease(&mut self, index: u16, start: Instant, task: &TaskMeta) {
         let length = task.response_timeout.map_or(0, micros);
         if !self.policy.extend || length == 0 {
             return;
         }
         let Some(entry) = self.table.get_mut(index) else { return };
         entry.lease.length = length;
-        entry.lease.due = start.after(core::time::Duration::from_micros(four_fifths(length)));
+        entry.lease.due = start.plus(four_fifths(length));
         // The extension of an earlier task of this place may still be in flight; its reply starts this one's clock.
         if entry.lease.in_flight == Extension::None {
             self.table.set(Heap::Lease, index);

@@ -1,7 +1,5 @@
 //! Whether the server can be reached: one gate before all calls, so that an outage is gentle.
 
-use core::time::Duration;
-
 use super::backoff::Backoff;
 use super::input::{Fault, Reply};
 use super::mutant::Mutant;
@@ -28,13 +26,14 @@ impl Link {
         self.failures == 0 || (self.probe.is_none() && self.at <= now)
     }
 
-    /// When a call may be sent at the earliest; `None`: once the probe has ended.
-    pub(crate) fn opens_at(&self) -> Option<Instant> {
-        match (self.failures, self.probe) {
-            (0, _) => Some(Instant::ZERO),
-            (_, None) => Some(self.at),
-            (_, Some(_)) => None,
-        }
+    /// When a call may be sent at the earliest, unless one is probing; `ZERO` while the link is well.
+    pub(crate) const fn gate(&self) -> Instant {
+        self.at
+    }
+
+    /// Whether the probe is in flight: no other call may be sent before it has ended.
+    pub(crate) const fn is_probing(&self) -> bool {
+        self.probe.is_some()
     }
 
     pub(crate) const fn failures(&self) -> u32 {
@@ -70,8 +69,7 @@ impl Link {
         // Calls that were in flight when the link failed all fail with it: that is one failure, not many.
         if self.failures == 0 || self.probe == Some(call) {
             self.failures = self.failures.saturating_add(1);
-            let delay: Duration = backoff.delay::<M>(self.failures, rng);
-            self.at = now.after(delay);
+            self.at = now.plus(backoff.delay::<M>(self.failures, rng));
             self.probe = None;
         }
     }

@@ -28,6 +28,7 @@ mod action;
 mod auth;
 mod backoff;
 mod choose;
+mod course;
 mod entry;
 mod gate;
 mod hub;

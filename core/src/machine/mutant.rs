@@ -4,7 +4,7 @@
 //! and every `if M::…` is decided when the code is compiled. The mistaken types exist under the feature `mutants`,
 //! which only the simulator turns on.
 
-mod sealed {
+pub(crate) mod sealed {
     #[expect(unnameable_types, reason = "that nobody else can name it is what seals the trait")]
     pub trait Sealed {}
 }
@@ -55,6 +55,15 @@ pub trait Mutant: sealed::Sealed + Clone + PartialEq + core::fmt::Debug {
     const UNAUTHORIZED_USES_ATTEMPT: bool = false;
     /// Every 401 starts a refresh, also while one is in flight.
     const TWO_REFRESHES: bool = false;
+
+    /// Not a mistake but a choice: the seed's rules are there.
+    const SEED: bool = true;
+    /// Likewise: the machine can work under a hub.
+    const HUB: bool = true;
+    /// Likewise: there may be a store.
+    const STORE: bool = true;
+    /// Likewise: the table is indexed. Without indexes it is looked through, which suits a few entries.
+    const INDEXED: bool = true;
 }
 
 /// The machine as it should be.

@@ -4,6 +4,8 @@ use core::fmt;
 use core::time::Duration;
 
 use super::backoff::Backoff;
+use super::mutant::Mutant;
+use super::time::micros;
 
 /// The longest long poll that the server allows (R-POLL-2: more is a 400).
 pub const LONG_POLL_MAX: Duration = Duration::from_secs(5);
@@ -118,43 +120,55 @@ impl Policy {
         }
     }
 
+    /// Whether the seed's rules govern; a machine that leaves them out decides that when it is compiled.
+    pub(crate) fn is_seed<M: Mutant>(&self) -> bool {
+        M::SEED && self.rules == Rules::Seed
+    }
+
     /// Finds the first field that is out of bounds for a table of `capacity` entries.
     ///
     /// # Errors
     /// Names the field and what is allowed.
     pub fn check(&self, capacity: usize) -> Result<(), PolicyError> {
-        let seed = matches!(self.rules, Rules::Seed);
-        let spread = |percent: u8| percent <= 50;
-        let whole = |delay: Duration| super::time::micros(delay) > 0;
-        let rules = [
-            (capacity >= 1 && capacity < usize::from(u16::MAX), "capacity", "1 to 65,534 entries"),
-            (
-                self.concurrency >= 1 && usize::from(self.concurrency) <= capacity,
-                "concurrency",
-                "1 up to the table's capacity",
-            ),
-            (!seed || self.concurrency == 1, "concurrency", "1 under the seed's rules"),
-            (self.max_calls >= 1, "max_calls", "at least 1"),
-            (whole(self.poll_interval), "poll_interval", "at least 1 µs"),
-            (self.long_poll <= LONG_POLL_MAX, "long_poll", "0 to 5 s"),
-            (whole(self.call_timeout), "call_timeout", "at least 1 µs"),
-            (self.failing.is_sound(), "failing", "0 < base <= cap, jitter 0 to 50 %"),
-            (self.auth.is_sound(), "auth", "0 < base <= cap, jitter 0 to 50 %"),
-            (self.auth.cap <= Duration::from_secs(60), "auth", "a cap of at most 60 s"),
-            (spread(self.empty_jitter), "empty_jitter", "0 to 50 %"),
-            (
-                self.update.iter().skip(1).all(|delay| whole(*delay)),
-                "update",
-                "delays after the first above zero",
-            ),
-            (whole(self.token_life), "token_life", "at least 1 µs"),
+        let whole = |delay: &Duration| micros(*delay) > 0;
+        let kept = [
+            capacity >= 1 && capacity < usize::from(u16::MAX),
+            self.concurrency >= 1 && usize::from(self.concurrency) <= capacity,
+            self.rules != Rules::Seed || self.concurrency == 1,
+            self.max_calls >= 1,
+            whole(&self.poll_interval),
+            self.long_poll <= LONG_POLL_MAX,
+            whole(&self.call_timeout),
+            self.failing.is_sound(),
+            self.auth.is_sound(),
+            self.auth.cap <= Duration::from_secs(60),
+            self.empty_jitter <= 50,
+            self.update.iter().skip(1).all(whole),
+            whole(&self.token_life),
         ];
-        match rules.iter().find(|(kept, ..)| !kept) {
-            Some((_, field, allowed)) => Err(PolicyError { field, allowed }),
+        match kept.iter().zip(BOUNDS).find(|(kept, _)| !**kept) {
+            Some((_, error)) => Err(error),
             None => Ok(()),
         }
     }
 }
+
+/// What [`Policy::check`] looks at, in its order.
+const BOUNDS: [PolicyError; 13] = [
+    PolicyError::new("capacity", "1 to 65,534 entries"),
+    PolicyError::new("concurrency", "1 up to the table's capacity"),
+    PolicyError::new("concurrency", "1 under the seed's rules"),
+    PolicyError::new("max_calls", "at least 1"),
+    PolicyError::new("poll_interval", "at least 1 µs"),
+    PolicyError::new("long_poll", "0 to 5 s"),
+    PolicyError::new("call_timeout", "at least 1 µs"),
+    PolicyError::new("failing", "0 < base <= cap, jitter 0 to 50 %"),
+    PolicyError::new("auth", "0 < base <= cap, jitter 0 to 50 %"),
+    PolicyError::new("auth", "a cap of at most 60 s"),
+    PolicyError::new("empty_jitter", "0 to 50 %"),
+    PolicyError::new("update", "delays after the first above zero"),
+    PolicyError::new("token_life", "at least 1 µs"),
+];
 
 impl Default for Policy {
     fn default() -> Self {
@@ -169,6 +183,12 @@ pub struct PolicyError {
     pub field: &'static str,
     /// What is allowed there.
     pub allowed: &'static str,
+}
+
+impl PolicyError {
+    pub(crate) const fn new(field: &'static str, allowed: &'static str) -> Self {
+        Self { field, allowed }
+    }
 }
 
 impl fmt::Display for PolicyError {

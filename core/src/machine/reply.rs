@@ -1,23 +1,23 @@
 //! Calls end, and the user's code ends.
 
-use core::time::Duration;
-
 use super::action::Loss;
 use super::auth::four_fifths;
-use super::entry::{Entry, Extension, InFlight, Lease, Phase, Report};
+use super::course::Stage;
+use super::entry::{Entry, Extension, InFlight, Phase, Report};
 use super::gate::{Kind, retry_after};
 use super::ids::{CallId, Lane, SlotId};
 use super::input::{CallError, Fault, Outcome, Reply};
 use super::mutant::Mutant;
-use super::policy::Rules;
+use super::policy::Policy;
+use super::rng::Rng;
 use super::table::{Heap, List};
 use super::time::Instant;
-use super::worker::{Machine, Mode, Refusal};
+use super::worker::{Machine, Refusal};
 
 /// After this many failed reports a result is handed to the store, or given up by the seed.
 const TRIES: u16 = 4;
-/// A failed extension is tried again after a sixteenth of the lease, within these bounds.
-const EXTEND_RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(30));
+/// A failed extension is tried again after a sixteenth of the lease, within these bounds, in microseconds.
+const EXTEND_RETRY: (u64, u64) = (50_000, 30_000_000);
 
 impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     pub(crate) fn finished(&mut self, slot: SlotId, outcome: Outcome) {
@@ -36,34 +36,35 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         if M::HEARTBEAT_STOPS_AT_FINISH {
             self.table.unset(Heap::Lease, index);
         }
-        let first = self.policy.update.first().copied().unwrap_or(Duration::ZERO);
+        let [first, ..] = &self.policy.update;
         if let Some(entry) = self.table.get_mut(index) {
-            entry.report = Report::of(outcome, now.after(first));
+            entry.report = Report::of(outcome, now.later(first));
         }
         self.table.set(Heap::Report, index);
     }
 
-    pub(crate) fn replied(&mut self, call: CallId, reply: Reply) {
+    pub(crate) fn replied(&mut self, call: CallId, reply: &Reply) {
+        let serial = call.serial();
         let known = match call.lane() {
-            Some(Lane::Poll) => self.poll_replied(call.serial(), reply),
+            Some(Lane::Poll) => self.poll_replied(serial, reply),
             Some(Lane::Refresh) => {
-                self.auth.refreshed::<M>(self.now, call.serial(), &reply, &self.policy, &mut self.rng)
+                self.auth.refreshed::<M>(self.now, serial, reply, &self.policy, &mut self.rng)
             }
-            Some(Lane::Refuse) => self.refusal_replied(call.serial(), reply),
-            Some(Lane::Report(index)) => match self.report_in_flight(index, call.serial()) {
-                Some(InFlight::Spill) => return self.spill_replied(index, reply),
+            Some(Lane::Refuse) => self.refusal_replied(serial, reply),
+            Some(Lane::Report(index)) => match self.report_in_flight(index, serial) {
+                Some(InFlight::Spill) if M::STORE => return self.spill_replied(index, reply),
                 Some(_) => {
                     self.update_replied(index, reply);
                     true
                 }
                 None => false,
             },
-            Some(Lane::Extend(index)) => self.extend_replied(index, call.serial(), reply),
+            Some(Lane::Extend(index)) => self.extend_replied(index, serial, reply),
             None => false,
         };
         if known {
             self.calls = self.calls.saturating_sub(1);
-            self.observe_link(call, &reply);
+            self.observe_link(call, reply);
         }
     }
 
@@ -92,33 +93,32 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     }
 
     fn observe_link(&mut self, call: CallId, reply: &Reply) {
-        if !self.hubbed && self.policy.rules == Rules::Downbeat {
-            let failing = self.policy.failing;
-            self.link.replied::<M>(self.now, call.to_bits(), reply, &failing, &mut self.rng);
+        if !self.is_hubbed() && !self.policy.is_seed::<M>() {
+            self.link.replied::<M>(self.now, call.to_bits(), reply, &self.policy.failing, &mut self.rng);
         }
     }
 
     fn observe_auth(&mut self, token: u16, reply: &Reply) {
-        let auth = self.policy.auth;
-        self.auth.replied::<M>(self.now, token, reply, &auth, &mut self.rng);
+        self.auth.replied::<M>(self.now, token, reply, &self.policy.auth, &mut self.rng);
     }
 
     // ---------------------------------------------------------------- poll
 
-    fn poll_replied(&mut self, serial: u32, reply: Reply) -> bool {
+    fn poll_replied(&mut self, serial: u32, reply: &Reply) -> bool {
         let Some(poll) = self.poll.filter(|poll| poll.serial == serial) else { return false };
         self.poll = None;
         self.keep_lane_for_refusal(serial);
-        self.seed_auth(&reply, poll.got);
-        if self.policy.rules == Rules::Downbeat {
-            self.observe_auth(poll.token, &reply);
+        if self.policy.is_seed::<M>() {
+            self.seed_auth(reply, poll.got);
+        } else {
+            self.observe_auth(poll.token, reply);
         }
         match reply {
             // What is here already is nothing new: a server that repeats itself is not asked without a pause.
             Ok(_) if poll.ran => {
                 self.gate.brought(self.now, poll.kind, poll.got, poll.count, &self.policy);
             }
-            Ok(_) => self.gate.empty(poll.sent, self.now, poll.kind, &self.policy, &mut self.rng),
+            Ok(_) => self.gate.empty::<M>(poll.sent, self.now, poll.kind, &self.policy, &mut self.rng),
             Err(error) => self.gate.failed::<M>(poll.sent, self.now, error, &self.policy, &mut self.rng),
         }
         true
@@ -126,9 +126,6 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
 
     /// The seed counts authorisation failures of polls alone, and forgets them with any answered poll.
     fn seed_auth(&mut self, reply: &Reply, got: u16) {
-        if self.policy.rules != Rules::Seed {
-            return;
-        }
         match reply {
             Ok(_) => self.auth.forget_failures(),
             Err(_) if got > 0 => self.auth.forget_failures(),
@@ -150,32 +147,33 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     }
 
     /// Whether the call occupied a lane of its own.
-    fn refusal_replied(&mut self, serial: u32, reply: Reply) -> bool {
-        let Some(refusal) = self.refusal.filter(|refusal| refusal.in_flight && refusal.serial == serial)
-        else {
-            return false;
-        };
-        self.observe_auth(refusal.token, &reply);
-        self.refusal = None;
-        match reply {
+    fn refusal_replied(&mut self, serial: u32, reply: &Reply) -> bool {
+        let sent = |refusal: &&mut Refusal| refusal.in_flight && refusal.serial == serial;
+        let Some(refusal) = self.refusal.as_mut().filter(sent) else { return false };
+        refusal.in_flight = false;
+        let (token, own_lane) = (refusal.token, refusal.own_lane);
+        self.observe_auth(token, reply);
+        let repeats = match reply {
             // It had no effect, so a repeat is safe.
             Err(error) if matches!(error.fault, Fault::NotSent | Fault::Unauthorized | Fault::Throttled) => {
-                self.plan_refusal(refusal, error);
+                self.plan_refusal(error)
             }
-            Ok(_) | Err(_) => {}
+            Ok(_) | Err(_) => false,
+        };
+        if !repeats {
+            self.refusal = None;
         }
-        refusal.own_lane
+        own_lane
     }
 
-    fn plan_refusal(&mut self, mut refusal: Refusal, error: CallError) {
-        refusal.in_flight = false;
+    /// Plans the refusal's next try; false: it would come too late.
+    fn plan_refusal(&mut self, error: &CallError) -> bool {
+        let Some(refusal) = &mut self.refusal else { return false };
         refusal.attempt = refusal.attempt.saturating_add(1);
         let delay = self.policy.failing.delay::<M>(u32::from(refusal.attempt), &mut self.rng);
         let asked = retry_after::<M>(self.now, error, &self.policy, &mut self.rng);
-        refusal.due = self.now.after(delay).max(asked.unwrap_or(Instant::ZERO));
-        if refusal.due < refusal.expires {
-            self.refusal = Some(refusal);
-        }
+        refusal.due = self.now.plus(delay).max(asked);
+        refusal.due < refusal.expires
     }
 
     // ---------------------------------------------------------------- update and spill
@@ -185,33 +183,33 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         (report.in_flight != InFlight::Nothing && report.serial == serial).then_some(report.in_flight)
     }
 
-    fn update_replied(&mut self, index: u16, reply: Reply) {
+    fn update_replied(&mut self, index: u16, reply: &Reply) {
         let Some(entry) = self.table.get_mut(index) else { return };
-        let report = entry.report;
-        entry.report.in_flight = InFlight::Nothing;
-        if self.policy.rules == Rules::Downbeat {
-            self.observe_auth(report.token, &reply);
+        let report = &mut entry.report;
+        let took_next = report.in_flight == InFlight::UpdateAndTakeNext;
+        let (serial, token, settled) = (report.serial, report.token, report.settled);
+        report.in_flight = InFlight::Nothing;
+        if !self.policy.is_seed::<M>() {
+            self.observe_auth(token, reply);
         }
-        if report.in_flight == InFlight::UpdateAndTakeNext {
-            self.keep_lane_for_refusal(report.serial);
-            self.take_next_replied(&report, &reply);
+        if took_next {
+            self.keep_lane_for_refusal(serial);
+            self.take_next_replied(index, reply);
         }
         match reply {
-            _ if report.settled => self.table.release(index),
-            Ok(_) => self.table.release(index),
-            Err(error) => self.update_failed(index, report, error),
+            Err(error) if !settled => self.update_failed(index, took_next, error),
+            Ok(_) | Err(_) => self.table.release(index),
         }
     }
 
     /// What the poll inside an update found.
-    fn take_next_replied(&mut self, report: &Report, reply: &Reply) {
+    fn take_next_replied(&mut self, index: u16, reply: &Reply) {
+        let Some(report) = self.table.get(index).map(|entry| &entry.report) else { return };
         if !report.brought {
             self.promised = self.promised.saturating_sub(1);
         }
-        if let Err(error) = reply
-            && let Some(until) = retry_after::<M>(self.now, *error, &self.policy, &mut self.rng)
-        {
-            self.gate.hold_until(until);
+        if let Err(error) = reply {
+            self.gate.hold_until(retry_after::<M>(self.now, error, &self.policy, &mut self.rng));
         }
         // A poll beside it may have failed since it was sent: that is the later news.
         if self.gate.is_failing(self.now) {
@@ -220,60 +218,41 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         if report.ran {
             self.gate.brought(self.now, Kind::Short, 1, 1, &self.policy);
         } else if reply.is_ok() {
-            self.gate.empty(report.sent, self.now, Kind::Short, &self.policy, &mut self.rng);
+            self.gate.empty::<M>(report.sent, self.now, Kind::Short, &self.policy, &mut self.rng);
         }
     }
 
-    fn update_failed(&mut self, index: u16, mut report: Report, error: CallError) {
-        let took_next = report.in_flight == InFlight::UpdateAndTakeNext;
-        report.in_flight = InFlight::Nothing;
+    fn update_failed(&mut self, index: u16, took_next: bool, error: &CallError) {
+        let seed = self.policy.is_seed::<M>();
+        if error.fault == Fault::Rejected && !seed {
+            return self.spend(index, Loss::Rejected);
+        }
+        let Some(entry) = self.table.get_mut(index) else { return };
+        let report = &mut entry.report;
         report.due = self.now;
-        let seed = self.policy.rules == Rules::Seed;
-        match error.fault {
-            Fault::Rejected if !seed => return self.spend(index, Loss::Rejected),
-            Fault::Unsupported if !seed && took_next => self.knows_take_next = false,
-            Fault::Unauthorized if !seed && !M::UNAUTHORIZED_USES_ATTEMPT => {
-                // At once with the next token; if that is refused too, no token helps, and each refusal costs one.
-                let refused = u32::from(report.refusals);
-                report.due = self.now.after(self.policy.auth.delay::<M>(refused, &mut self.rng));
-                report.refusals = report.refusals.saturating_add(1);
-            }
-            Fault::NotSent
-            | Fault::Unknown
-            | Fault::Throttled
-            | Fault::Server
-            | Fault::Unauthorized
-            | Fault::Rejected
-            | Fault::Unsupported => self.count_failed_update(&mut report, error),
-        }
-        if let Some(entry) = self.table.get_mut(index) {
-            entry.report = report;
-        }
-        if report.is_final() {
-            self.after_failed_result(index, report.attempt);
+        if error.fault == Fault::Unsupported && !seed && took_next {
+            self.knows_take_next = false;
+        } else if error.fault == Fault::Unauthorized && !seed && !M::UNAUTHORIZED_USES_ATTEMPT {
+            // At once with the next token; if that is refused too, no token helps, and each refusal costs one.
+            let refused = u32::from(report.refusals);
+            report.due = self.now.plus(self.policy.auth.delay::<M>(refused, &mut self.rng));
+            report.refusals = report.refusals.saturating_add(1);
         } else {
-            self.repeat_yield_or_spend(index, report.due);
+            report.count_failure::<M>(self.now, error, &self.policy, &mut self.rng);
         }
-    }
-
-    fn count_failed_update(&mut self, report: &mut Report, error: CallError) {
-        report.attempt = report.attempt.saturating_add(1);
-        if matches!(error.fault, Fault::Unknown | Fault::Server) {
-            report.unsure_since = report.unsure_since.min(report.sent);
-        }
-        let last = self.policy.update.last().copied().unwrap_or(Duration::ZERO);
-        let delay = self.policy.update.get(usize::from(report.attempt)).copied().unwrap_or(last);
-        report.due = self.now.after(delay);
-        if let Some(until) = retry_after::<M>(self.now, error, &self.policy, &mut self.rng) {
-            report.due = report.due.max(until);
+        let (due, attempt) = (report.due, report.attempt);
+        if report.is_final() {
+            self.after_failed_result(index, attempt);
+        } else {
+            self.repeat_yield_or_spend(index, due);
         }
     }
 
     fn after_failed_result(&mut self, index: u16, attempt: u16) {
         let exhausted = attempt >= TRIES;
-        if exhausted && (self.policy.rules == Rules::Seed || M::GIVES_UP) {
+        if exhausted && (self.policy.is_seed::<M>() || M::GIVES_UP) {
             self.spend(index, Loss::GaveUp);
-        } else if (exhausted && self.policy.store) || self.stores_at_once() {
+        } else if self.has_store() && (exhausted || self.stores_at_once()) {
             self.spill_next(index);
         } else {
             self.table.set(Heap::Report, index);
@@ -294,15 +273,14 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         if report.is_final() {
             return true;
         }
-        let callback_after = Duration::from_micros(report.callback_after);
         M::YIELD_RETRIED_FOR_EVER
             || report.unsure_since == Instant::FAR_FUTURE
-            || at.after(self.policy.call_timeout) < report.unsure_since.after(callback_after)
+            || at.later(&self.policy.call_timeout) < report.unsure_since.plus(report.callback_after)
     }
 
-    /// The drain's time is over and there is a store: no result waits for the server any more.
+    /// The drain's time is over, so that a store is all that a result waits for.
     fn stores_at_once(&self) -> bool {
-        self.policy.store && matches!(self.mode, Mode::Recalling { .. } | Mode::Aborted)
+        matches!(self.course.stage, Stage::Recalling | Stage::Aborted)
     }
 
     /// Has an entry's result handed to the store next.
@@ -313,15 +291,15 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         self.table.push(List::Spill, index);
     }
 
-    fn spill_replied(&mut self, index: u16, reply: Reply) {
-        let last = self.policy.update.last().copied().unwrap_or(Duration::ZERO);
-        let due = self.now.after(last);
+    fn spill_replied(&mut self, index: u16, reply: &Reply) {
+        let [.., last] = &self.policy.update;
+        let due = self.now.later(last);
         let Some(entry) = self.table.get_mut(index) else { return };
         entry.report.in_flight = InFlight::Nothing;
         entry.report.due = due;
-        match (reply, self.mode) {
+        match (reply, self.course.stage) {
             (Ok(_), _) => self.table.release(index),
-            (Err(_), Mode::Aborted) => self.spend(index, Loss::Aborted),
+            (Err(_), Stage::Aborted) => self.spend(index, Loss::Aborted),
             // The store is full or broken: the server is tried again, and the store after its next failure.
             (Err(_), _) => self.table.set(Heap::Report, index),
         }
@@ -329,42 +307,54 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
 
     // ---------------------------------------------------------------- lease
 
-    fn extend_replied(&mut self, index: u16, serial: u32, reply: Reply) -> bool {
+    fn extend_replied(&mut self, index: u16, serial: u32, reply: &Reply) -> bool {
         let Some(entry) = self.table.get_mut(index) else { return false };
-        let lease = entry.lease;
-        if lease.in_flight == Extension::None || lease.serial != serial {
+        let own = entry.lease.in_flight == Extension::Own;
+        if entry.lease.in_flight == Extension::None || entry.lease.serial != serial {
             return false;
         }
         entry.lease.in_flight = Extension::None;
         let held = !matches!(entry.phase, Phase::Free | Phase::Spent(_)) && !entry.report.settled;
-        self.observe_auth(lease.token, &reply);
-        if held && lease.length > 0 {
-            if lease.in_flight == Extension::Own {
-                self.plan_extension(index, lease, reply);
-            } else {
-                self.table.set(Heap::Lease, index);
-            }
+        let (token, kept) = (entry.lease.token, held && entry.lease.length > 0);
+        self.observe_auth(token, reply);
+        if kept && own {
+            self.plan_extension(index, reply);
+        } else if kept {
+            self.table.set(Heap::Lease, index);
         }
         true
     }
 
-    fn plan_extension(&mut self, index: u16, lease: Lease, reply: Reply) {
-        let refused = matches!(reply, Err(CallError { fault: Fault::Unauthorized, .. }));
-        let due = match reply {
-            Ok(_) => lease.sent.after(Duration::from_micros(four_fifths(lease.length))),
-            Err(CallError { fault: Fault::Unauthorized, .. }) if !lease.refused => self.now,
+    fn plan_extension(&mut self, index: u16, reply: &Reply) {
+        let Some(entry) = self.table.get_mut(index) else { return };
+        let lease = &mut entry.lease;
+        let fault = reply.as_ref().err().map(|error| error.fault);
+        let refused = fault == Some(Fault::Unauthorized);
+        lease.due = match reply {
+            Ok(_) => lease.sent.plus(four_fifths(lease.length)),
+            Err(_) if refused && !lease.refused => self.now,
             // The server does not know the task: there is no lease to keep.
-            Err(CallError { fault: Fault::Rejected, .. }) => return,
+            Err(_) if fault == Some(Fault::Rejected) => return,
             Err(error) => {
-                let pause = Duration::from_micros(lease.length / 16).clamp(EXTEND_RETRY.0, EXTEND_RETRY.1);
+                let pause = (lease.length / 16).clamp(EXTEND_RETRY.0, EXTEND_RETRY.1);
                 let asked = retry_after::<M>(self.now, error, &self.policy, &mut self.rng);
-                self.now.after(pause).max(asked.unwrap_or(Instant::ZERO))
+                self.now.plus(pause).max(asked)
             }
         };
-        if let Some(entry) = self.table.get_mut(index) {
-            entry.lease.due = due;
-            entry.lease.refused = refused;
-        }
+        lease.refused = refused;
         self.table.set(Heap::Lease, index);
+    }
+}
+
+impl Report {
+    /// A report failed: counts that, and plans the next.
+    fn count_failure<M: Mutant>(&mut self, now: Instant, error: &CallError, policy: &Policy, rng: &mut Rng) {
+        self.attempt = self.attempt.saturating_add(1);
+        if matches!(error.fault, Fault::Unknown | Fault::Server) {
+            self.unsure_since = self.unsure_since.min(self.sent);
+        }
+        let [.., last] = &policy.update;
+        let delay = policy.update.get(usize::from(self.attempt)).unwrap_or(last);
+        self.due = now.later(delay).max(retry_after::<M>(now, error, policy, rng));
     }
 }

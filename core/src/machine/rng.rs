@@ -1,5 +1,11 @@
 //! The jitter's random numbers: small, seeded, the same on every machine.
 
+use core::num::NonZero;
+
+use super::time::{divide, divisor};
+
+const HUNDRED: NonZero<u32> = divisor(100);
+
 /// SplitMix64 (Steele, Lea, Flood 2014): 64 bits of state, one multiplication chain per number.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
@@ -23,9 +29,10 @@ impl Rng {
         if percent == 0 {
             return 0;
         }
-        let percent = u64::from(percent);
-        let room =
-            (whole / 100).saturating_mul(percent).saturating_add((whole % 100).saturating_mul(percent) / 100);
+        // Nothing here overflows while `percent` is at most 100.
+        let (hundreds, rest) = divide(whole, HUNDRED);
+        let rest = rest.wrapping_mul(u32::from(percent)) / HUNDRED;
+        let room = hundreds.wrapping_mul(u64::from(percent)).wrapping_add(u64::from(rest));
         // The high half of a product of two halves: what 64 bits hold.
         let draw = u128::from(self.next()).wrapping_mul(u128::from(room.saturating_add(1))) >> 64;
         u64::try_from(draw).unwrap_or(u64::MAX)

@@ -74,7 +74,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             now: self.now,
-            mode: self.mode,
+            mode: self.course.into(),
             capacity: self.table.capacity(),
             held: self.table.held(),
             running: self.table.running(),

@@ -1,20 +1,34 @@
-//! The table of tasks and its indexes: who is free, who is due first, who holds a key. Nothing here scans.
+//! The table of tasks and its indexes: who is free, who is due first, who holds a key.
+//!
+//! Nothing here scans, but for a lean machine's table: where there are a few entries, a look at each is less code than
+//! an index, and no slower.
 
-use super::entry::{Entry, Extension, Lease, NIL, Phase, Report};
+use core::marker::PhantomData;
+
+use super::entry::{Entry, Extension, NIL, Phase, Report};
 use super::ids::{SlotId, TaskKey};
+use super::mutant::Mutant;
 use super::time::Instant;
 
 /// Entries in caller-chosen storage, with a free list, two heaps of deadlines and a hash index threaded through them.
 ///
 /// Costs: taking, freeing and looking up an entry O(1) (expected, for the hash); a change of a deadline O(log n).
+/// Without indexes ([`Mutant::INDEXED`]) a change of a deadline costs O(1), all else O(n); what an index would hold of
+/// an entry is then the one link that says that it would be in it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct Table<S> {
+#[cfg_attr(
+    feature = "record",
+    serde(bound(serialize = "S: serde::Serialize", deserialize = "S: serde::Deserialize<'de>"))
+)]
+pub(crate) struct Table<S, M> {
     entries: S,
     heaps: [u16; 2],
     lists: [u16; 3],
     held: u16,
     running: u16,
+    #[cfg_attr(feature = "record", serde(skip))]
+    kind: PhantomData<M>,
 }
 
 /// Which heap of deadlines.
@@ -32,11 +46,12 @@ pub(crate) enum List {
     Spill = 2,
 }
 
-impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Table<S> {
+impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Table<S, M> {
     /// Takes over the storage; whatever is in it is forgotten.
     pub(crate) fn new(mut entries: S) -> Self {
         entries.as_mut().fill(Entry::FREE);
-        let mut table = Self { entries, heaps: [0; 2], lists: [NIL; 3], held: 0, running: 0 };
+        let mut table =
+            Self { entries, heaps: [0; 2], lists: [NIL; 3], held: 0, running: 0, kind: PhantomData };
         for index in (0..table.capacity()).rev() {
             table.push(List::Free, index);
         }
@@ -81,11 +96,11 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Table<S> {
         entry.generation = entry.generation.wrapping_add(1);
         entry.phase = Phase::Running;
         entry.report = Report::NONE;
-        let in_flight = match entry.lease.in_flight {
-            Extension::None => Extension::None,
-            Extension::Own | Extension::Former => Extension::Former,
-        };
-        entry.lease = Lease { in_flight, length: 0, refused: false, ..entry.lease };
+        if entry.lease.in_flight == Extension::Own {
+            entry.lease.in_flight = Extension::Former;
+        }
+        entry.lease.length = 0;
+        entry.lease.refused = false;
         let slot = entry.slot(index);
         self.held = self.held.saturating_add(1);
         self.running = self.running.saturating_add(1);
@@ -142,6 +157,10 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Table<S> {
 
     /// The entry that holds a key and has not been withdrawn.
     pub(crate) fn find(&self, key: TaskKey) -> Option<u16> {
+        if !M::INDEXED {
+            let holds = |entry: &Entry| entry.links.chain != NIL && entry.key == key;
+            return (0..).zip(self.entries()).find(|(_, entry)| holds(entry)).map(|(index, _)| index);
+        }
         let mut index = self.get(self.bucket_of(key))?.links.bucket;
         while let Some(entry) = self.get(index) {
             if entry.key == key {
@@ -154,6 +173,9 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Table<S> {
 
     /// Takes an entry out of the hash index: its key may be held by another entry from now on.
     pub(crate) fn forget_key(&mut self, index: u16) {
+        if !M::INDEXED {
+            return self.link_key(index, NIL);
+        }
         let Some(key) = self.get(index).map(|entry| entry.key) else { return };
         let bucket = self.bucket_of(key);
         let Some(first) = self.get(bucket).map(|entry| entry.links.bucket) else { return };
@@ -175,12 +197,19 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Table<S> {
     }
 
     fn index_key(&mut self, index: u16) {
+        if !M::INDEXED {
+            return self.link_key(index, index);
+        }
         let Some(key) = self.get(index).map(|entry| entry.key) else { return };
         let bucket = self.bucket_of(key);
         let Some(head) = self.get_mut(bucket) else { return };
         let first = core::mem::replace(&mut head.links.bucket, index);
+        self.link_key(index, first);
+    }
+
+    fn link_key(&mut self, index: u16, next: u16) {
         if let Some(entry) = self.get_mut(index) {
-            entry.links.chain = first;
+            entry.links.chain = next;
         }
     }
 
@@ -192,17 +221,39 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Table<S> {
 
     // ---------------------------------------------------------------- deadlines
 
-    /// The entry that is due first, and when.
-    pub(crate) fn first(&self, heap: Heap) -> Option<(u16, Instant)> {
-        if self.len(heap) == 0 {
-            return None;
+    /// The entry that is due first; `NIL`: none is.
+    pub(crate) fn first(&self, heap: Heap) -> u16 {
+        if M::INDEXED {
+            return if self.len(heap) == 0 { NIL } else { self.stands(heap, 0) };
         }
-        let index = self.stands(heap, 0);
-        Some((index, self.due(heap, index)))
+        let mut first = NIL;
+        for index in 0..self.capacity() {
+            // Of equal deadlines the first counts, and no entry is due before one that does not exist.
+            if self.position(heap, index) != NIL
+                && (first == NIL || self.due(heap, index) < self.due(heap, first))
+            {
+                first = index;
+            }
+        }
+        first
+    }
+
+    /// When that entry is due; `FAR_FUTURE` for `NIL`.
+    pub(crate) fn first_due(&self, heap: Heap) -> Instant {
+        self.due(heap, self.first(heap))
+    }
+
+    /// The entry that is due first, if it is due by then.
+    pub(crate) fn due_by(&self, heap: Heap, now: Instant) -> Option<u16> {
+        let first = self.first(heap);
+        (self.due(heap, first) <= now).then_some(first)
     }
 
     /// Makes an entry due; its deadline is read from it.
     pub(crate) fn set(&mut self, heap: Heap, index: u16) {
+        if !M::INDEXED {
+            return self.set_position(heap, index, 0);
+        }
         self.unset(heap, index);
         let position = self.len(heap);
         if let Some(len) = self.heaps.get_mut(heap as usize) {
@@ -214,6 +265,9 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Table<S> {
 
     /// Takes an entry's deadline back; nothing if it had none.
     pub(crate) fn unset(&mut self, heap: Heap, index: u16) {
+        if !M::INDEXED {
+            return self.set_position(heap, index, NIL);
+        }
         let position = self.position(heap, index);
         if position == NIL {
             return;

@@ -1,5 +1,6 @@
 //! Time as the machine sees it: a number that a driver hands in.
 
+use core::num::NonZero;
 use core::time::Duration;
 
 /// A point in time: whole microseconds since an arbitrary start, chosen by the driver.
@@ -22,6 +23,8 @@ impl Instant {
     pub const ZERO: Self = Self(0);
     /// The end of time; a deadline there never comes.
     pub const FAR_FUTURE: Self = Self(u64::MAX);
+    /// The last instant at which anything is due.
+    pub(crate) const LAST: Self = Self(u64::MAX - 1);
 
     /// Makes an instant of microseconds since the start.
     #[must_use]
@@ -56,7 +59,7 @@ impl Instant {
     /// The instant `delay` later; saturates at [`Instant::FAR_FUTURE`].
     #[must_use]
     pub const fn after(self, delay: Duration) -> Self {
-        Self(self.0.saturating_add(micros(delay)))
+        self.plus(micros(delay))
     }
 
     /// The instant `delay` earlier; saturates at [`Instant::ZERO`].
@@ -69,6 +72,23 @@ impl Instant {
     #[must_use]
     pub const fn until(self, later: Self) -> Duration {
         Duration::from_micros(later.0.saturating_sub(self.0))
+    }
+
+    /// How long it is from this instant to `later`, and no longer than `most`, which is below 71 minutes.
+    pub(crate) fn until_within(self, later: Self, most: Duration) -> Duration {
+        brief(later.0.saturating_sub(self.0).min(micros(most)))
+    }
+
+    /// The instant so many microseconds later; saturates at [`Instant::FAR_FUTURE`].
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    pub(crate) const fn plus(self, micros: u64) -> Self {
+        Self(self.0.saturating_add(micros))
+    }
+
+    /// As [`Instant::after`], of a delay that lies in memory: on a small machine the call is shorter.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    pub(crate) const fn later(self, delay: &Duration) -> Self {
+        self.plus(micros(*delay))
     }
 }
 
@@ -98,4 +118,47 @@ pub(crate) const fn micros(delay: Duration) -> u64 {
         return u64::MAX;
     }
     secs.wrapping_mul(1_000_000).saturating_add(delay.subsec_micros() as u64)
+}
+
+/// A duration of so many microseconds; saturates at `u32::MAX` of them (71 minutes).
+pub(crate) fn brief(micros: u64) -> Duration {
+    let micros = u32::try_from(micros).unwrap_or(u32::MAX);
+    Duration::from_micros(u64::from(micros))
+}
+
+/// A divisor; 1 for 0.
+pub(crate) const fn divisor(by: u32) -> NonZero<u32> {
+    match NonZero::new(by) {
+        Some(by) => by,
+        None => NonZero::<u32>::MIN,
+    }
+}
+
+/// Quotient and remainder, digit by digit: a small machine has no division of 64 bits, and the general one of its
+/// library is large. `by` is at most 2^24.
+#[cfg_attr(target_pointer_width = "32", inline(never))]
+pub(crate) fn divide(value: u64, by: NonZero<u32>) -> (u64, u32) {
+    let (mut quotient, mut rest) = (0_u64, 0_u32);
+    for digit in value.to_be_bytes() {
+        rest = rest << 8 | u32::from(digit);
+        quotient = quotient << 8 | u64::from(rest / by);
+        rest %= by;
+    }
+    (quotient, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{divide, divisor};
+
+    #[test]
+    fn division_by_digits_is_division() {
+        let by = [1, 2, 5, 100, 999, 1_000_000, 1 << 24];
+        let values = [0, 1, 4, 5, 99, 100, 4_294_967_295, 4_294_967_296, 1 << 63, u64::MAX - 1, u64::MAX];
+        for (by, value) in by.into_iter().flat_map(|by| values.map(|value| (by, value))) {
+            let wide = u64::from(by);
+            let expected = (value / wide, u32::try_from(value % wide).unwrap());
+            assert_eq!(divide(value, divisor(by)), expected, "{value} / {by}");
+        }
+    }
 }

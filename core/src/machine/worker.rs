@@ -5,13 +5,14 @@ use core::time::Duration;
 
 use super::action::{Action, Loss, Why};
 use super::auth::Auth;
+use super::course::{Course, Stage};
 use super::entry::{Entry, Phase};
 use super::gate::{Gate, Kind};
 use super::ids::{CallId, Lane, TaskKey};
 use super::input::{Control, Input, TokenNews};
 use super::link::Link;
 use super::mutant::{Mutant, Sound};
-use super::policy::{Policy, PolicyError, Rules};
+use super::policy::{Policy, PolicyError};
 use super::rng::Rng;
 use super::table::{List, Table};
 use super::time::Instant;
@@ -37,11 +38,16 @@ pub type Worker<const N: usize> = Machine<[Entry; N]>;
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "record",
+    serde(bound(serialize = "S: serde::Serialize", deserialize = "S: serde::Deserialize<'de>"))
+)]
 pub struct Machine<S, M = Sound> {
     pub(crate) policy: Policy,
     pub(crate) rng: Rng,
     pub(crate) now: Instant,
-    pub(crate) mode: Mode,
+    #[cfg_attr(feature = "record", serde(rename = "mode"))]
+    pub(crate) course: Course,
     pub(crate) serial: u32,
     /// Server calls in flight: poll, refresh, updates, extensions. Spills are not among them.
     pub(crate) calls: u16,
@@ -53,7 +59,7 @@ pub struct Machine<S, M = Sound> {
     pub(crate) knows_take_next: bool,
     /// A hub decides when the server may be called.
     pub(crate) hubbed: bool,
-    pub(crate) table: Table<S>,
+    pub(crate) table: Table<S, M>,
     pub(crate) poll: Option<Poll>,
     pub(crate) refusal: Option<Refusal>,
     pub(crate) gate: Gate,
@@ -120,17 +126,21 @@ pub(crate) struct Refusal {
     pub(crate) own_lane: bool,
 }
 
-/// What a hub lets a worker do in one step.
+/// What a hub lets a worker do in one step, and what that kept it from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Allowance {
+pub(crate) struct Turn {
     pub(crate) calls: bool,
     pub(crate) polls: bool,
     pub(crate) longest_wait: Duration,
+    /// What was due and not allowed.
+    pub(crate) blocked: Option<Blocked>,
 }
 
-impl Allowance {
-    pub(crate) const ALL: Self = Self { calls: true, polls: true, longest_wait: Duration::MAX };
-    pub(crate) const NONE: Self = Self { calls: false, polls: false, longest_wait: Duration::ZERO };
+impl Turn {
+    pub(crate) const ALL: Self =
+        Self { calls: true, polls: true, longest_wait: Duration::MAX, blocked: None };
+    pub(crate) const NONE: Self =
+        Self { calls: false, polls: false, longest_wait: Duration::ZERO, blocked: None };
 }
 
 /// What was due in a step and not allowed.
@@ -163,7 +173,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         Ok(Self {
             rng: Rng::new(seed),
             now: Instant::ZERO,
-            mode: Mode::Open,
+            course: Course::of(Stage::Open),
             serial: 0,
             calls: 0,
             promised: 0,
@@ -185,11 +195,13 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     ///
     /// `Leased` is answered at once for that very task; any other input by the next due action. Perform the action
     /// once, then step with [`Input::Tick`], until the answer is [`Action::Wait`] or [`Action::Stopped`]. A `now`
-    /// earlier than one given before counts as that one (S15). Inputs that fit nothing here change nothing (S17).
+    /// earlier than one given before counts as that one (S15), and so does the end of time. Inputs that fit nothing
+    /// here change nothing (S17).
     ///
     /// Cost: O(log N); no step looks through the table.
     pub fn step(&mut self, now: Instant, input: Input) -> Action {
-        self.step_within(now, input, Allowance::ALL).0
+        let mut turn = Turn::ALL;
+        self.step_within(now, input, &mut turn)
     }
 
     /// When the worker next wants a `Tick` if nothing else happens, and for what; `None`: only an input brings work.
@@ -208,56 +220,55 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         &self.policy
     }
 
-    pub(crate) fn step_within(
-        &mut self,
-        now: Instant,
-        input: Input,
-        allowed: Allowance,
-    ) -> (Action, Option<Blocked>) {
+    pub(crate) fn step_within(&mut self, now: Instant, input: Input, turn: &mut Turn) -> Action {
+        // The end of time never comes: a deadline there is none.
+        let now = now.min(Instant::LAST);
         self.now = if M::WALL_CLOCK { now } else { self.now.max(now) };
-        if self.mode == Mode::Stopped {
+        if self.course.stage == Stage::Stopped {
             // A call that outlived its task still gives back its lane, which a hub lends to others.
-            if let Input::Replied { call, reply } = input {
-                self.replied(call, reply);
+            if let Input::Replied { call, reply } = &input {
+                self.replied(*call, reply);
             }
-            return (Action::Stopped, None);
+            return Action::Stopped;
         }
-        match input {
+        match &input {
             Input::Tick => {}
-            Input::Leased { call, task } => return (self.leased(call, task), None),
-            Input::Replied { call, reply } => self.replied(call, reply),
-            Input::Finished { slot, outcome } => self.finished(slot, outcome),
-            Input::Token(news) => self.auth.news(news),
-            Input::Control(control) => self.control(control),
+            Input::Leased { call, task } => return self.leased(*call, task),
+            Input::Replied { call, reply } => self.replied(*call, reply),
+            Input::Finished { slot, outcome } => self.finished(*slot, *outcome),
+            Input::Token(news) => self.tell_token(*news),
+            Input::Control(control) => self.control(*control),
         }
-        self.next_action(allowed)
+        self.next_action(turn)
     }
 
     /// Puts the worker under a hub, which owns the token and the calls from now on.
     pub(crate) fn join_hub(&mut self) {
+        const { assert!(M::HUB, "a lean machine works alone: make the hub's members of `Worker`s") };
         self.hubbed = true;
         self.auth.hand_to_hub();
     }
 
+    pub(crate) fn is_hubbed(&self) -> bool {
+        M::HUB && self.hubbed
+    }
+
+    pub(crate) fn has_store(&self) -> bool {
+        M::STORE && self.policy.store
+    }
+
     pub(crate) fn tell_token(&mut self, news: TokenNews) {
-        self.auth.news(news);
+        if M::HUB {
+            self.auth.news(news);
+        }
     }
 
     pub(crate) fn control(&mut self, control: Control) {
-        self.mode = match (self.mode, control) {
-            (Mode::Stopped, _) => Mode::Stopped,
-            (Mode::Aborted, _) => Mode::Aborted,
-            (_, Control::Abort) => {
-                self.cursor = 0;
-                Mode::Aborted
-            }
-            (mode @ (Mode::Draining { .. } | Mode::Recalling { .. }), _) => mode,
-            (_, Control::Drain) => {
-                Mode::Draining { recall_at: self.policy.drain_timeout.map(|limit| self.now.after(limit)) }
-            }
-            (_, Control::Pause) => Mode::Paused,
-            (_, Control::Resume) => Mode::Open,
-        };
+        let was = self.course.stage;
+        self.course = self.course.told(control, self.now, &self.policy);
+        if self.course.stage == Stage::Aborted && was != Stage::Aborted {
+            self.cursor = 0;
+        }
     }
 
     // ---------------------------------------------------------------- what all parts ask
@@ -270,7 +281,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     /// A call to the server leaves.
     pub(crate) fn count_call(&mut self, call: CallId) {
         self.calls = self.calls.saturating_add(1);
-        if !self.hubbed {
+        if !self.is_hubbed() {
             self.link.sent(call.to_bits());
         }
     }
@@ -280,12 +291,12 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         let promised = if M::NO_RESERVATION {
             0
         } else {
-            self.poll.map_or(0, |poll| poll.count.saturating_sub(poll.got)).saturating_add(self.promised)
+            self.poll
+                .as_ref()
+                .map_or(0, |poll| poll.count.saturating_sub(poll.got))
+                .saturating_add(self.promised)
         };
-        let busy = match self.policy.rules {
-            Rules::Downbeat => self.table.running(),
-            Rules::Seed => self.table.held(),
-        };
+        let busy = if self.policy.is_seed::<M>() { self.table.held() } else { self.table.running() };
         let running = self.policy.concurrency.saturating_sub(busy);
         running.min(self.table.free()).saturating_sub(promised)
     }
