@@ -5,24 +5,11 @@
 mod support;
 
 use downbeat_core::machine::{
-    Action, Answer, CallError, CallId, Control, Fault, Input, Instant, Outcome, Policy, SlotId, TaskKey,
-    TaskMeta, Worker,
+    Action, Answer, CallId, Control, Fault, Input, Instant, Outcome, Policy, SlotId, Why, Worker,
 };
 use std::time::Duration;
+use support::noise::{Random, noise};
 use support::{Bench, exact, failed};
-
-/// SplitMix64, so that a failing case is a number.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % below
-    }
-}
 
 #[test]
 fn stale_and_unknown_inputs_change_nothing() {
@@ -68,6 +55,17 @@ fn a_jump_over_many_deadlines_makes_one_round_of_actions() {
         matches!(bench.ok(call), Action::Wait { .. }),
         "the next extension is due 1.6 s later, not at once"
     );
+}
+
+#[test]
+fn the_end_of_time_never_comes() {
+    let policy = Policy { drain_timeout: None, ..exact() };
+    let (mut bench, _) = Bench::<2>::running(policy, None);
+    let _ = bench.say(Input::Control(Control::Drain));
+    for now in [u64::MAX - 1, u64::MAX] {
+        let wait = bench.at_micros(now).tick();
+        assert_eq!(wait, Action::Wait { until: None, why: Why::Draining });
+    }
 }
 
 #[test]
@@ -121,47 +119,6 @@ fn storm(seed: u64, policy: Policy) {
             }
             input = Input::Tick;
         }
-    }
-}
-
-fn noise(random: &mut Random, calls: &[CallId], slots: &[SlotId]) -> Input {
-    let recent = |len: usize, draw: u64| len - 1 - usize::try_from(draw).unwrap() % len.min(6);
-    let call = calls[recent(calls.len(), random.next(1 << 20))];
-    let slot = slots[recent(slots.len(), random.next(1 << 20))];
-    let faults = [
-        Fault::NotSent,
-        Fault::Unknown,
-        Fault::Unauthorized,
-        Fault::Throttled,
-        Fault::Server,
-        Fault::Rejected,
-        Fault::Unsupported,
-    ];
-    match random.next(16) {
-        0..=3 => {
-            let key = TaskKey::from_u128(u128::from(random.next(9)));
-            let response_timeout = Some(Duration::from_secs(random.next(4)));
-            Input::Leased { call, task: TaskMeta { key, response_timeout } }
-        }
-        4..=6 => Input::Replied { call, reply: Ok(Answer::Done) },
-        7 => Input::Replied { call, reply: Ok(Answer::Token { valid_for: Some(Duration::from_secs(9)) }) },
-        8..=10 => {
-            let fault = faults[usize::try_from(random.next(7)).unwrap()];
-            let retry_after = (random.next(4) == 0).then(|| Duration::from_secs(random.next(9)));
-            Input::Replied { call, reply: Err(CallError { fault, retry_after }) }
-        }
-        11..=12 => Input::Finished { slot, outcome: Outcome::Final },
-        13 => {
-            let callback_after = Duration::from_secs(random.next(40));
-            Input::Finished { slot, outcome: Outcome::Yield { callback_after } }
-        }
-        14 if random.next(5) == 0 => Input::Control(match random.next(12) {
-            0 => Control::Drain,
-            1 => Control::Abort,
-            2..=5 => Control::Pause,
-            _ => Control::Resume,
-        }),
-        _ => Input::Tick,
     }
 }
 

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use heapless::Vec;
 
-use crate::machine::{Action, CallId, Input, Instant, Outcome, SlotId, TaskKey, TaskMeta, Worker};
+use crate::machine::{Action, CallId, Input, Instant, LeanWorker, Outcome, SlotId, TaskKey, TaskMeta};
 use crate::ports::{End, Executor, Progress};
 use crate::wire::{
     EXTERNAL, Element, Ids, Message, Misfit, Output, Piece, Status, TaskResult, TaskView, message,
@@ -13,7 +13,7 @@ use crate::wire::{
 
 /// The machine and, under the same indexes, what the server must be told of each task.
 pub(super) struct Desk<const N: usize, const R: usize> {
-    pub(super) worker: Worker<N>,
+    pub(super) worker: LeanWorker<N>,
     slots: [Place<R>; N],
     /// A task that was given too much, until it is given back.
     pub(super) refused: Option<Refused<R>>,
@@ -54,7 +54,7 @@ pub(super) struct Refused<const R: usize> {
 }
 
 impl<const N: usize, const R: usize> Desk<N, R> {
-    pub(super) fn new(worker: Worker<N>) -> Self {
+    pub(super) fn new(worker: LeanWorker<N>) -> Self {
         let slots =
             core::array::from_fn(|_| Place { ids: Ids::default(), stage: Stage::Free, bytes: Vec::new() });
         Self { worker, slots, refused: None, turn: 0, unreportable: 0 }

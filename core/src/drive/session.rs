@@ -4,7 +4,7 @@ use super::call::{self, Call, Kept, Purpose, Token};
 use super::config::{Buffers, Config, SetupError, WINDOW};
 use super::desk::Desk;
 use crate::http::{Event, Exchange, Inbox, Want};
-use crate::machine::{Action, CallError, CallId, Control, Fault, Input, Instant, Policy, Reply, Worker};
+use crate::machine::{Action, CallError, CallId, Control, Fault, Input, Instant, LeanWorker, Policy, Reply};
 use crate::ports::{Cause, Executor, Failure};
 use crate::wire::{Cutter, Out};
 
@@ -86,7 +86,8 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
     /// key; `seed` feeds the jitter, another for every device.
     ///
     /// # Errors
-    /// Names what does not fit, and the size that would.
+    /// Names what does not fit, and the size that would; or the policy's field that a
+    /// [`LeanWorker`](crate::machine::LeanWorker) cannot keep.
     pub fn new(
         policy: Policy,
         seed: u64,
@@ -94,7 +95,7 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
         buffers: Buffers<'b>,
     ) -> Result<Self, SetupError> {
         let policy = Self::check(policy, &config, &buffers)?;
-        let worker = Worker::new(policy, seed).map_err(SetupError::Policy)?;
+        let worker = LeanWorker::new(policy, seed).map_err(SetupError::Policy)?;
         Ok(Self::of(worker, config, buffers))
     }
 
@@ -122,7 +123,7 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
         config: Config<'b>,
         buffers: Buffers<'b>,
     ) -> Result<&'s mut Self, SetupError> {
-        let worker = Worker::new(*policy, seed).map_err(SetupError::Policy)?;
+        let worker = LeanWorker::new(*policy, seed).map_err(SetupError::Policy)?;
         Ok(place.insert(Self::of(worker, config, buffers)))
     }
 
@@ -135,7 +136,7 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
     }
 
     #[inline(always)]
-    fn of(worker: Worker<N>, config: Config<'b>, buffers: Buffers<'b>) -> Self {
+    fn of(worker: LeanWorker<N>, config: Config<'b>, buffers: Buffers<'b>) -> Self {
         Self {
             desk: Desk::new(worker),
             config,
@@ -154,7 +155,7 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
 
     /// The machine, to look at.
     #[must_use]
-    pub const fn worker(&self) -> &Worker<N> {
+    pub const fn worker(&self) -> &LeanWorker<N> {
         &self.desk.worker
     }
 
@@ -322,7 +323,7 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
             }
             Action::Recall { slot } => self.desk.recall(slot, executor),
             Action::Discard { slot, .. } => self.desk.discard(slot, executor),
-            // Answers to `Leased`, which the desk asks itself; and there is no store.
+            // Answers to `Leased`, which the desk asks itself; and a lean machine has no store.
             Action::Run { .. } | Action::Ignore { .. } | Action::Spill { .. } => {}
             Action::Wait { until, .. } => return self.idle(now, until, executor),
             Action::Stopped => return Some(Need::Stopped),

@@ -22,7 +22,8 @@
 //! | lanes | `max_calls` calls in flight | when one ends |
 //!
 //! Files, by noun: `worker` the state and `step`, `lease` a task arrives, `reply` a call or the user's code ends,
-//! `choose` what comes next and until when to wait, `table` the indexes, `hub` many workers under one token and budget.
+//! `choose` what comes next and until when to wait, `course` how far it is towards the end, `table` the indexes, `lean` a
+//! machine without them, `hub` many workers under one token and budget.
 
 mod action;
 mod auth;
@@ -34,6 +35,7 @@ mod gate;
 mod hub;
 mod ids;
 mod input;
+mod lean;
 mod lease;
 mod link;
 pub mod mutant;
@@ -51,6 +53,7 @@ pub use entry::{Entry, Phase};
 pub use hub::{Hub, HubAction, HubInput, HubPolicy, Member};
 pub use ids::{CallId, SlotId, TaskKey};
 pub use input::{Answer, CallError, Control, Fault, Input, Outcome, Reply, TaskMeta, TokenNews};
+pub use lean::{Lean, LeanWorker};
 pub use policy::{LONG_POLL_MAX, Policy, PolicyError, Rules};
 pub use snapshot::{HeldTask, Snapshot};
 #[cfg(feature = "record")]

@@ -56,7 +56,8 @@ pub trait Mutant: sealed::Sealed + Clone + PartialEq + core::fmt::Debug {
     /// Every 401 starts a refresh, also while one is in flight.
     const TWO_REFRESHES: bool = false;
 
-    /// Not a mistake but a choice: the seed's rules are there.
+    /// Not a mistake but a choice: the seed's rules are there. What [`Lean`](super::Lean) leaves out, a policy cannot
+    /// ask for.
     const SEED: bool = true;
     /// Likewise: the machine can work under a hub.
     const HUB: bool = true;

@@ -10,9 +10,10 @@ use super::entry::{Entry, Phase};
 use super::gate::{Gate, Kind};
 use super::ids::{CallId, Lane, TaskKey};
 use super::input::{Control, Input, TokenNews};
+use super::lean::Lean;
 use super::link::Link;
 use super::mutant::{Mutant, Sound};
-use super::policy::{Policy, PolicyError};
+use super::policy::{Policy, PolicyError, Rules};
 use super::rng::Rng;
 use super::table::{List, Table};
 use super::time::Instant;
@@ -22,8 +23,8 @@ pub type Worker<const N: usize> = Machine<[Entry; N]>;
 
 /// One worker: decides what to do next, and does nothing itself.
 ///
-/// `S` stores the table: an array where memory is fixed, a boxed slice where it is not. `M` is [`Sound`] everywhere
-/// but in the simulator's tests of its own oracles.
+/// `S` stores the table: an array where memory is fixed, a boxed slice where it is not. `M` is [`Sound`], or [`Lean`]
+/// where code is dear; others are for the simulator's tests of its own oracles.
 ///
 /// ```
 /// use downbeat_core::machine::{Action, Answer, Input, Instant, Policy, Worker};
@@ -162,6 +163,16 @@ impl<const N: usize> Machine<[Entry; N]> {
     }
 }
 
+impl<const N: usize> Machine<[Entry; N], Lean> {
+    /// Makes a lean worker; as the other [`Machine::new`].
+    ///
+    /// # Errors
+    /// Names the policy's field that is out of bounds, or that asks for what a lean machine does not have.
+    pub fn new(policy: Policy, seed: u64) -> Result<Self, PolicyError> {
+        Self::with_storage([Entry::FREE; N], policy, seed)
+    }
+}
+
 impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     /// Makes a worker whose table is in `storage`: 1 to 65,534 entries, whatever was in them is forgotten.
     ///
@@ -169,6 +180,12 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     /// Names the policy's field that is out of bounds.
     pub fn with_storage(storage: S, policy: Policy, seed: u64) -> Result<Self, PolicyError> {
         policy.check(storage.as_ref().len())?;
+        if !M::SEED && policy.rules == Rules::Seed {
+            return Err(PolicyError::new("rules", "Downbeat's, in a lean machine"));
+        }
+        if !M::STORE && policy.store {
+            return Err(PolicyError::new("store", "false, in a lean machine"));
+        }
         let seed = if M::CONSTANT_SEED { 0 } else { seed };
         Ok(Self {
             rng: Rng::new(seed),
@@ -198,7 +215,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     /// earlier than one given before counts as that one (S15), and so does the end of time. Inputs that fit nothing
     /// here change nothing (S17).
     ///
-    /// Cost: O(log N); no step looks through the table.
+    /// Cost: O(log N); no step looks through the table, but for a lean machine's.
     pub fn step(&mut self, now: Instant, input: Input) -> Action {
         let mut turn = Turn::ALL;
         self.step_within(now, input, &mut turn)

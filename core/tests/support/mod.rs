@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a policy that is not sound fails the test")]
 #![expect(unreachable_pub, reason = "a module of several test programs")]
 
+pub mod noise;
+
 use std::time::Duration;
 
 use downbeat_core::machine::{
