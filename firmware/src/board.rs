@@ -5,7 +5,7 @@
 //! interrupt handlers use them, and these share no register but the interrupt masks, which the loop writes with
 //! interrupts off. The stack's bounds come from `memory.x`.
 
-use core::arch::asm;
+use core::arch::{asm, naked_asm};
 use core::cell::Cell;
 use core::time::Duration;
 
@@ -32,6 +32,11 @@ const MICROS_PER_CYCLE: (u64, u64) = (2, 25);
 const SYSTICK_MASK: u32 = 0x00ff_ffff;
 /// The longest sleep, in microseconds: the clock must be read before SysTick wraps.
 const SLEEP_MAX: u32 = 1_000_000;
+
+/// The memory protection unit: region and its base, its attributes, the switch.
+const MPU_RBAR: usize = 0xe000_ed9c;
+const MPU_RASR: usize = 0xe000_eda0;
+const MPU_CTRL: usize = 0xe000_ed94;
 
 /// Why the program ends; the exit code of QEMU.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -105,6 +110,11 @@ impl Uart {
 
 /// Turns on what the program uses. Call once, first.
 pub fn start() {
+    // Nobody may touch the 64 KiB below RAM: a stack that grows into them faults. The chip has nothing there and would
+    // fault anyhow; QEMU would drop what is written.
+    write(MPU_RBAR, 0x1fff_0000 | 1 << 4);
+    write(MPU_RASR, 1 << 28 | 15 << 1 | 1);
+    write(MPU_CTRL, 1 << 2 | 1);
     // Clocks of UART0, UART1, TIMER0, and of the ports A and D that the UARTs' pins are on.
     write(RCGC1, read(RCGC1) | 1 << 16 | 0b11);
     write(RCGC2, read(RCGC2) | 1 << 3 | 1);
@@ -190,10 +200,21 @@ unsafe fn DefaultHandler(_number: i16) {
     write(TIMER0 + 0x18, 0);
 }
 
-#[exception]
-// SAFETY: it touches no memory and does not return.
-unsafe fn HardFault(_frame: &cortex_m_rt::ExceptionFrame) -> ! {
-    exit(Exit::Fault)
+/// Ends the program as [`exit`] does, without the stack: that may be what is broken.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+// SAFETY: it touches no memory but a constant, and does not return.
+unsafe extern "C" fn HardFault() -> ! {
+    static BLOCK: [u32; 2] = [APPLICATION_EXIT, Exit::Fault as u32];
+    naked_asm!(
+        "movw r1, :lower16:{block}",
+        "movt r1, :upper16:{block}",
+        "movs r0, #{call}",
+        "1: bkpt 0xab",
+        "b 1b",
+        block = sym BLOCK,
+        call = const EXIT_EXTENDED,
+    )
 }
 
 /// How many bytes of stack were ever in use, and how many there are.
@@ -211,10 +232,12 @@ pub fn stack() -> (usize, usize) {
     ((words - untouched) * size_of::<u32>(), words * size_of::<u32>())
 }
 
+/// Semihosting: the call, and the reason that it takes.
+const EXIT_EXTENDED: u32 = 0x20;
+const APPLICATION_EXIT: u32 = 0x0002_0026;
+
 /// Ends the program, and QEMU with this exit code (semihosting, `SYS_EXIT_EXTENDED`).
 pub fn exit(code: Exit) -> ! {
-    const EXIT_EXTENDED: u32 = 0x20;
-    const APPLICATION_EXIT: u32 = 0x0002_0026;
     let block = [APPLICATION_EXIT, code as u32];
     loop {
         // SAFETY: a breakpoint that the debugger or QEMU answers; it reads two words at `block`.

@@ -34,39 +34,36 @@ pub(crate) struct Tally {
     /// Pieces of the firmware's stream that were no frame, or out of order.
     pub(crate) unreadable: AtomicU32,
     pub(crate) garbage: AtomicU32,
-    pub(crate) flipped: AtomicU32,
+    pub(crate) flipped_to_firmware: AtomicU32,
+    pub(crate) flipped_from_firmware: AtomicU32,
     pub(crate) dropped: AtomicU32,
     pub(crate) cut: AtomicU32,
 }
 
 impl Tally {
-    /// One line for people.
+    /// What happened to connections, in one line for people.
     pub(crate) fn line(&self) -> String {
         let of = |count: &AtomicU32| count.load(Ordering::Relaxed);
         format!(
-            "{} connections opened, {} refused, {} closed by the server, {} by the firmware; damage done: \
-             {} pieces of garbage, {} bytes flipped, {} frames dropped, {} connections cut; {} unreadable to the bridge",
+            "{} connections opened, {} closed by the server, {} by the firmware; {} pieces unreadable to the bridge",
             of(&self.opened),
-            of(&self.refused),
             of(&self.closed_by_server),
             of(&self.closed_by_firmware),
-            of(&self.garbage),
-            of(&self.flipped),
-            of(&self.dropped),
-            of(&self.cut),
             of(&self.unreadable),
         )
     }
 
-    /// The kinds of damage that were never done.
-    pub(crate) fn undone(&self) -> Vec<&'static str> {
-        let kinds = [
-            ("garbage", &self.garbage),
-            ("flipped bytes", &self.flipped),
-            ("dropped frames", &self.dropped),
-            ("cut connections", &self.cut),
-        ];
-        kinds.iter().filter(|(_, count)| count.load(Ordering::Relaxed) == 0).map(|(name, _)| *name).collect()
+    /// Each kind of trouble that the bridge makes, and how often it did.
+    pub(crate) fn rows(&self) -> [(&'static str, u32); 6] {
+        let of = |count: &AtomicU32| count.load(Ordering::Relaxed);
+        [
+            ("outage: connections refused", of(&self.refused)),
+            ("garbage between frames", of(&self.garbage)),
+            ("bytes flipped, to the firmware", of(&self.flipped_to_firmware)),
+            ("bytes flipped, from the firmware", of(&self.flipped_from_firmware)),
+            ("frames dropped", of(&self.dropped)),
+            ("streams cut in an answer", of(&self.cut)),
+        ]
     }
 }
 
@@ -75,7 +72,10 @@ struct Shared {
     line: Mutex<Option<TcpStream>>,
     /// The present connection.
     current: Mutex<Option<Connection>>,
-    damaging: AtomicBool,
+    /// Of so many frames to the firmware one is damaged, on average; 0: none.
+    one_in: AtomicU32,
+    /// Frames until the next damage.
+    pause: AtomicU32,
     down: AtomicBool,
     ended: AtomicBool,
     random: Mutex<u64>,
@@ -109,7 +109,8 @@ impl Bridge {
             server,
             line: Mutex::new(None),
             current: Mutex::new(None),
-            damaging: AtomicBool::new(false),
+            one_in: AtomicU32::new(0),
+            pause: AtomicU32::new(0),
             down: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             random: Mutex::new(seed.max(1)),
@@ -125,9 +126,10 @@ impl Bridge {
         Ok(Self { port, shared, thread: Some(thread) })
     }
 
-    /// Turns damage of the line on or off.
-    pub(crate) fn damage(&self, on: bool) {
-        self.shared.damaging.store(on, Ordering::Relaxed);
+    /// Damages one in so many frames to the firmware, on average, and as many of the bytes from it; 0: none.
+    pub(crate) fn damage(&self, one_in: u32) {
+        self.shared.one_in.store(one_in, Ordering::Relaxed);
+        self.shared.pause.store(one_in, Ordering::Relaxed);
     }
 
     /// Closes what is open and refuses what comes, or lets it pass again: a server that is down.
@@ -288,7 +290,7 @@ impl Shared {
                 bytes = garbage.chain(bytes).collect();
             }
             Damage::Flip(random) => {
-                count(&self.tally.flipped);
+                count(&self.tally.flipped_to_firmware);
                 let at = random as usize % bytes.len();
                 if let Some(byte) = bytes.get_mut(at) {
                     *byte ^= 1 << (random >> 32 & 7);
@@ -311,15 +313,15 @@ impl Shared {
         }
     }
 
-    /// One frame in sixteen is damaged, in each way in turn; only data can be cut.
+    /// Frames are damaged at intervals of chance, and in each way in turn, so that none is left out; only data can be
+    /// cut.
     fn choose(&self, frame: &Frame<'_>) -> Damage {
-        if !self.damaging.load(Ordering::Relaxed) {
+        let one_in = self.one_in.load(Ordering::Relaxed);
+        if one_in == 0 || self.pause.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less_one).is_ok() {
             return Damage::None;
         }
         let random = self.random();
-        if random >> 8 & 15 != 0 {
-            return Damage::None;
-        }
+        self.pause.store((random >> 40) as u32 % (2 * one_in - 1), Ordering::Relaxed);
         match self.turn.fetch_add(1, Ordering::Relaxed) % 4 {
             0 => Damage::Garbage(random >> 16),
             1 => Damage::Flip(random >> 16),
@@ -329,15 +331,16 @@ impl Shared {
         }
     }
 
-    /// Flips a bit in one of 2,048 bytes that arrive: in one request of ten.
+    /// Flips a bit in one byte of as many frames' worth.
     fn damage_arriving(&self, bytes: &mut [u8]) {
-        if !self.damaging.load(Ordering::Relaxed) {
+        let one_in = u64::from(self.one_in.load(Ordering::Relaxed)) * PAYLOAD_MAX as u64;
+        if one_in == 0 {
             return;
         }
         for byte in bytes {
             let random = self.random();
-            if random >> 8 & 2047 == 0 {
-                count(&self.tally.flipped);
+            if (random >> 8).is_multiple_of(one_in) {
+                count(&self.tally.flipped_from_firmware);
                 *byte ^= 1 << (random >> 48 & 7);
             }
         }
@@ -351,6 +354,10 @@ impl Shared {
         *state ^= *state << 17;
         state.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
+}
+
+const fn less_one(count: u32) -> Option<u32> {
+    count.checked_sub(1)
 }
 
 fn count(of: &AtomicU32) {

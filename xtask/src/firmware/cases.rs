@@ -78,6 +78,15 @@ pub(crate) fn mixed(api: &Api, count: u32) -> Result<Vec<Case>, Failure> {
     (0..count).map(one).collect()
 }
 
+/// More than the worker has slots for: quick ones, a slow and a flaky one.
+pub(crate) fn handful(api: &Api) -> Result<Vec<Case>, Failure> {
+    let slow = reading(api, "slow", "held", 3_000, 0, 0)?;
+    let flaky = reading(api, "flaky", "shy", 0, 1, 0)?;
+    let mut cases = mixed(api, 4)?;
+    cases.extend([slow, flaky]);
+    Ok(cases)
+}
+
 /// A slow one, for the drain.
 pub(crate) fn slow(api: &Api) -> Result<Case, Failure> {
     reading(api, "slow", "drained", 3_000, 0, 0)

@@ -2,16 +2,20 @@
 
 mod bridge;
 mod cases;
+mod controls;
+mod drill;
 mod image;
 pub(crate) mod model;
 mod qemu;
 pub(crate) mod run;
+mod table;
 pub(crate) mod toolchain;
 
 use std::path::PathBuf;
 
 use image::Sizes;
-use run::Server;
+use run::{Pace, Server};
+use toolchain::Toolchain;
 
 use crate::args::Args;
 use crate::ci::Done;
@@ -21,7 +25,7 @@ use crate::process::{Failure, release_binary, root};
 use crate::real_server::api::Api;
 
 /// Workflows of the faulty part.
-const WORKFLOWS: u32 = 80;
+const WORKFLOWS: u32 = 60;
 /// Likewise: the real server notices a lapsed lease late.
 const WORKFLOWS_REAL: u32 = 30;
 /// What docs/embedding.md promises; the linker keeps the flash, and static RAM and stack room together.
@@ -35,7 +39,8 @@ pub(crate) fn main(args: &Args<'_>) -> Result<(), Failure> {
     let default = if args.has("--real") { WORKFLOWS_REAL } else { WORKFLOWS };
     let workflows = args.number("--workflows", default)?;
     if args.has("--build") {
-        return build().map(|image| println!("{}", image.display()));
+        let toolchain = toolchain::prepare(toolchain::CORTEX_M3)?;
+        return build(&toolchain).map(|image| println!("{}", image.display()));
     }
     let against = if args.has("--real") {
         Against::Real
@@ -69,7 +74,11 @@ fn check(workflows: u32, against: &Against, update: bool) -> Result<(), Failure>
     if let Some(lack) = [image::missing(), qemu::missing()].into_iter().flatten().next() {
         return Err(Failure::new(lack));
     }
-    let image = build()?;
+    let toolchain = toolchain::prepare(toolchain::CORTEX_M3)?;
+    controls::flash_is_bounded(&toolchain)?;
+    controls::overflow_ends(&toolchain)?;
+    // All three lie in one place: the good one comes last.
+    let image = build(&toolchain)?;
     image::has_no_allocator(&image, &std::env::current_exe().unwrap_or_default())?;
     let mut sizes = image::measure(&image)?;
     let watch = Stopwatch::start();
@@ -78,7 +87,7 @@ fn check(workflows: u32, against: &Against, update: bool) -> Result<(), Failure>
             let conductor = conductor::start(Backend::Sqlite, 0)?;
             println!("a real Conductor is at {}", conductor.url);
             let (address, api) = (run::address(&conductor.url)?, Api::new(&conductor.url));
-            let server = Server { address, url: conductor.url.clone(), api, faults: None };
+            let server = Server { address, url: conductor.url.clone(), api, faults: None, pace: Pace::REAL };
             run::run(&image, &server, workflows)?
         }
         Against::Model(simulator) => {
@@ -96,13 +105,16 @@ fn check(workflows: u32, against: &Against, update: bool) -> Result<(), Failure>
 /// The figures of the console that the ratchet holds.
 const KEPT: [&str; 4] = ["peak_stack", "session", "worker_4", "worker_8"];
 
-fn build() -> Result<PathBuf, Failure> {
-    let toolchain = toolchain::prepare(toolchain::CORTEX_M3)?;
-    let key = [("DOWNBEAT_KEY", model::KEY), ("DOWNBEAT_SECRET", model::SECRET)];
-    let package = root().join("firmware");
-    toolchain.build(&package, &["--package", "downbeat-firmware"], &["-Tlink.x"], &key)?;
+/// Builds the firmware.
+fn build(toolchain: &Toolchain) -> Result<PathBuf, Failure> {
+    toolchain.build(&root().join("firmware"), &PACKAGE, &[SCRIPT], &KEYS)?;
     Ok(toolchain.program("downbeat-firmware"))
 }
+
+const PACKAGE: [&str; 4] = ["--package", "downbeat-firmware", "--bin", "downbeat-firmware"];
+const SCRIPT: &str = "-Tlink.x";
+/// Compiled in.
+const KEYS: [(&str, &str); 2] = [("DOWNBEAT_KEY", model::KEY), ("DOWNBEAT_SECRET", model::SECRET)];
 
 /// The sizes that the documents promise.
 fn promises(sizes: &Sizes) -> Result<(), Failure> {

@@ -1,5 +1,6 @@
 //! QEMU with the firmware in it.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -18,6 +19,43 @@ pub(crate) fn missing() -> Option<String> {
 pub(crate) struct Board {
     qemu: Guarded,
     console: PathBuf,
+    log: PathBuf,
+}
+
+/// How the firmware ended: `Exit` of its `board.rs`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum End {
+    Well,
+    Setup,
+    Panic,
+    Fault,
+    /// QEMU's exit code, which the firmware did not choose; `None`: a signal.
+    Other(Option<i32>),
+}
+
+impl End {
+    const fn of(code: Option<i32>) -> Self {
+        match code {
+            Some(0) => Self::Well,
+            Some(1) => Self::Setup,
+            Some(2) => Self::Panic,
+            Some(3) => Self::Fault,
+            other => Self::Other(other),
+        }
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Well => f.write_str("all well (0)"),
+            Self::Setup => f.write_str("it could not start: its policy or a buffer is wrong (1)"),
+            Self::Panic => f.write_str("it panicked (2)"),
+            Self::Fault => f.write_str("a fault of the processor: the stack left RAM, or a wild access (3)"),
+            Self::Other(Some(code)) => write!(f, "QEMU's exit code {code}, which the firmware never gives"),
+            Self::Other(None) => f.write_str("QEMU was ended by a signal"),
+        }
+    }
 }
 
 impl Board {
@@ -34,20 +72,32 @@ impl Board {
         let file = std::fs::File::create(&log).context(|| format!("making {}", log.display()))?;
         command.stderr(file);
         let qemu = Guarded::start(&mut command, Duration::from_secs(2))?;
-        Ok(Self { qemu, console })
+        Ok(Self { qemu, console, log })
     }
 
-    pub(crate) fn has_ended(&mut self) -> bool {
-        self.qemu.has_ended()
+    /// Fails if the firmware has ended, and says how.
+    pub(crate) fn must_run(&mut self) -> Result<(), Failure> {
+        if !self.qemu.has_ended() {
+            return Ok(());
+        }
+        let end = End::of(self.qemu.terminate());
+        Err(Failure::new(format!("the firmware ended before its time: {end}{}", self.complaint())))
     }
 
-    /// Waits for the firmware's own end, `ask`ing for it now and then, and gives its exit code.
-    pub(crate) fn wait(&mut self, limit: Duration, ask: impl Fn()) -> Option<i32> {
+    /// Waits for the firmware's own end, `ask`ing for it now and then; `None`: it goes on.
+    pub(crate) fn wait(&mut self, limit: Duration, ask: impl Fn()) -> Option<End> {
         let ended = clock::wait_for(limit, Duration::from_millis(500), || {
             ask();
             self.qemu.has_ended().then_some(())
         });
-        ended.and_then(|()| self.qemu.terminate())
+        ended.map(|()| End::of(self.qemu.terminate()))
+    }
+
+    /// What QEMU itself had to complain of, where it did.
+    pub(crate) fn complaint(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().filter(|line| !line.contains("warning: ")).collect();
+        if lines.is_empty() { String::new() } else { format!("\nQEMU says: {}", lines.join("\n")) }
     }
 
     /// What the firmware has said on its console.

@@ -1,4 +1,4 @@
-//! One run of the firmware against a server: quiet, then damaged, then drained.
+//! One run of the firmware against a server: quiet, then each fault by itself, then many at once, then drained.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use super::bridge::Bridge;
 use super::cases::{self, Case};
+use super::drill;
 use super::image::Sizes;
 use super::model::Faults;
-use super::qemu::Board;
+use super::qemu::{Board, End};
+use super::table::{self, Row};
 use crate::clock::{self, Stopwatch};
 use crate::process::{Context, Failure};
 use crate::real_server::api::Api;
 
-/// How long all workflows of one part may take.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Faults last for so many rounds; in each some workflows are started.
+/// Faults of all kinds together last for so many rounds; in each some workflows are started.
 const ROUNDS: u32 = 10;
 const ROUND: Duration = Duration::from_millis(1_500);
+/// So many more, where chance has left out a kind of damage.
+const ROUNDS_MORE: u32 = 40;
 /// The rounds in which the server cannot be reached.
 const OUTAGE: std::ops::Range<u32> = 5..7;
 /// Longer than the server holds a poll, shorter than the slow task runs.
@@ -33,6 +35,23 @@ pub(crate) struct Server {
     pub(crate) api: Api,
     /// Faults of the server itself, where it can have them.
     pub(crate) faults: Option<Faults>,
+    pub(crate) pace: Pace,
+}
+
+/// What differs between servers.
+#[derive(Clone, Copy)]
+pub(crate) struct Pace {
+    /// How long all workflows of one part may take.
+    patience: Duration,
+    /// Of so many frames one is damaged. A task is some 20 frames, and one that is lost costs a lease.
+    one_in: u32,
+}
+
+impl Pace {
+    /// The model gives a lapsed task away at once.
+    pub(crate) const MODEL: Self = Self { patience: Duration::from_secs(120), one_in: 16 };
+    /// A real server looks for lapsed tasks every 30 s or so, and then waits before the retry.
+    pub(crate) const REAL: Self = Self { patience: Duration::from_secs(300), one_in: 32 };
 }
 
 /// The address in the base of an API, `http://127.0.0.1:PORT/api`.
@@ -57,51 +76,72 @@ fn parts(server: &Server, bridge: &Bridge, board: &mut Board, workflows: u32) ->
     let api = &server.api;
     let watch = Stopwatch::start();
     let quiet = cases::one_of_each(api)?;
-    wait_for(&quiet, api, board)?;
+    wait_for(&quiet, server, board)?;
     quiet.iter().try_for_each(|case| case.check(api, true))?;
-    println!(
-        "quiet: {} workflows, each ended once and as expected, after {:.1} s",
-        quiet.len(),
-        watch.seconds()
-    );
+    told("quiet", quiet.len(), &watch);
+
+    cases::register(api, RETRIES)?;
+    let mut rows = Vec::new();
+    if let Some(faults) = &server.faults {
+        let watch = Stopwatch::start();
+        rows.extend(drill::tokens(faults, board)?);
+        let (met, drilled) = drill::run(faults, api, bridge, board)?;
+        rows.extend(met);
+        wait_for(&drilled, server, board)?;
+        drilled.iter().try_for_each(|case| case.check(api, false))?;
+        told("each fault by itself", drilled.len(), &watch);
+    }
 
     let watch = Stopwatch::start();
-    cases::register(api, RETRIES)?;
-    bridge.damage(true);
-    server.faults.as_ref().map_or(Ok(()), Faults::begin)?;
-    let mut faulty = Vec::new();
-    for round in 0..ROUNDS {
-        bridge.outage(OUTAGE.contains(&round));
-        faulty.extend(cases::mixed(api, workflows / ROUNDS)?);
-        rest(ROUND, board)?;
-    }
-    bridge.damage(false);
+    let stormy = storm(server, bridge, board, workflows)?;
+    wait_for(&stormy, server, board)?;
+    stormy.iter().try_for_each(|case| case.check(api, false))?;
+    told("many at once", stormy.len(), &watch);
+
     if let Some(faults) = &server.faults {
-        println!("the server's faults have hit: {}", faults.hits()?);
-        faults.end()?;
+        let stats = faults.stats()?;
+        println!("the server's own count: {}", stats["tasks"]);
+        rows.push(Row::of("lease extended", 1, stats["requests"]["extend"].as_u64().unwrap_or(0)));
     }
-    wait_for(&faulty, api, board)?;
-    faulty.iter().try_for_each(|case| case.check(api, false))?;
+    rows.extend(bridge.tally().rows().map(|(name, hits)| Row::of(name, 1, u64::from(hits))));
+    table::judge(&rows)?;
+    drain(server, bridge, board)
+}
+
+fn told(part: &str, count: usize, watch: &Stopwatch) {
     println!(
-        "faulty: {} workflows, each ended once and as expected, after {:.1} s",
-        faulty.len(),
+        "{part}: {count} workflows, each ended exactly once and as expected, after {:.1} s",
         watch.seconds()
     );
+}
+
+/// Faults of line and server together, and an outage in the middle, until every kind of damage was done.
+fn storm(server: &Server, bridge: &Bridge, board: &mut Board, workflows: u32) -> Result<Vec<Case>, Failure> {
+    bridge.damage(server.pace.one_in);
+    server.faults.as_ref().map_or(Ok(()), Faults::storm)?;
+    let mut cases = Vec::new();
+    for round in 0..ROUNDS + ROUNDS_MORE {
+        let undone = bridge.tally().rows().iter().any(|(_, hits)| *hits == 0);
+        if round >= ROUNDS && !undone {
+            break;
+        }
+        bridge.outage(OUTAGE.contains(&round));
+        cases.extend(cases::mixed(&server.api, if round < ROUNDS { workflows / ROUNDS } else { 1 })?);
+        rest(ROUND, board)?;
+    }
+    bridge.damage(0);
     if let Some(faults) = &server.faults {
-        println!("the server's own count: {}", faults.stats()?["tasks"]);
+        println!("of the faults in force together have hit: {}", faults.end()?);
     }
-    let undone = bridge.tally().undone();
-    if !undone.is_empty() {
-        return Err(Failure::new(format!("the line was never damaged by {}", undone.join(", "))));
-    }
-    drain(server, bridge, board)
+    Ok(cases)
 }
 
 /// A task is running when the word comes: it is finished and reported, and no other is taken.
 fn drain(server: &Server, bridge: &Bridge, board: &mut Board) -> Result<(), Failure> {
     let (api, watch) = (&server.api, Stopwatch::start());
     let running = cases::slow(api)?;
-    let taken = clock::wait_for(PATIENCE, Duration::from_millis(50), || match running.is_running(api) {
+    let patience = server.pace.patience;
+    let taken = clock::wait_for(patience, Duration::from_millis(50), || match running.is_running(api) {
         Ok(false) => None,
         known => Some(known),
     });
@@ -110,9 +150,9 @@ fn drain(server: &Server, bridge: &Bridge, board: &mut Board) -> Result<(), Fail
     // A poll may be in flight, and what it brings is run; after it there is no other.
     rest(POLL_MAX, board)?;
     let late = cases::slow(api)?;
-    match board.wait(PATIENCE, || bridge.drain()) {
-        Some(0) => {}
-        Some(code) => return Err(Failure::new(format!("the firmware ended with {code}"))),
+    match board.wait(patience, || bridge.drain()) {
+        Some(End::Well) => {}
+        Some(end) => return Err(Failure::new(format!("the firmware ended: {end}{}", board.complaint()))),
         None => return Err(Failure::new("the firmware did not end after the drain")),
     }
     running.check(api, true)?;
@@ -126,11 +166,12 @@ fn drain(server: &Server, bridge: &Bridge, board: &mut Board) -> Result<(), Fail
     Ok(())
 }
 
-fn wait_for(cases: &[Case], api: &Api, board: &mut Board) -> Result<(), Failure> {
+fn wait_for(cases: &[Case], server: &Server, board: &mut Board) -> Result<(), Failure> {
+    let (api, patience) = (&server.api, server.pace.patience);
     let mut open: Vec<&Case> = cases.iter().collect();
-    let ended = clock::wait_for(PATIENCE, Duration::from_millis(200), || {
-        if board.has_ended() {
-            return Some(Err(Failure::new("the firmware ended before its time")));
+    let ended = clock::wait_for(patience, Duration::from_millis(200), || {
+        if let Err(failure) = board.must_run() {
+            return Some(Err(failure));
         }
         while let Some(last) = open.last() {
             match last.has_ended(api) {
@@ -144,16 +185,13 @@ fn wait_for(cases: &[Case], api: &Api, board: &mut Board) -> Result<(), Failure>
     ended.unwrap_or_else(|| {
         let checked = open.iter().map(|case| case.check(api, false)).find_map(Result::err);
         let told = checked.map_or_else(String::new, |failure| failure.to_string());
-        Err(Failure::new(format!("not all workflows had ended after {} s; {told}", PATIENCE.as_secs())))
+        Err(Failure::new(format!("not all workflows had ended after {} s; {told}", patience.as_secs())))
     })
 }
 
 /// Lets time pass while the firmware runs.
 fn rest(time: Duration, board: &mut Board) -> Result<(), Failure> {
-    match clock::wait_for(time, Duration::from_millis(100), || board.has_ended().then_some(())) {
-        None => Ok(()),
-        Some(()) => Err(Failure::new("the firmware ended before its time")),
-    }
+    clock::wait_for(time, Duration::from_millis(100), || board.must_run().err()).map_or(Ok(()), Err)
 }
 
 /// The lines `name = number` of the console.

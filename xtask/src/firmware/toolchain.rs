@@ -57,7 +57,7 @@ pub(crate) fn prepare(name: &'static str) -> Result<Toolchain, Failure> {
 }
 
 impl Toolchain {
-    /// Builds a package of the repository in release mode; `args` are cargo's, `link_args` the linker's, `env` for
+    /// Builds one target of a package in release mode; `args` are cargo's, `link_args` the linker's, `env` for
     /// `option_env!`.
     pub(crate) fn build(
         &self,
@@ -66,9 +66,28 @@ impl Toolchain {
         link_args: &[&str],
         env: &[(&str, &str)],
     ) -> Result<(), Failure> {
-        let mut cargo = self.cargo(package, link_args);
+        run(&mut self.rustc(package, args, link_args, env))
+    }
+
+    /// The same build where it must fail; what was said, or the failure that it did not.
+    pub(crate) fn refuses(
+        &self,
+        package: &Path,
+        args: &[&str],
+        link_args: &[&str],
+        env: &[(&str, &str)],
+    ) -> Result<String, Failure> {
+        let (ok, text) = capture(&mut self.rustc(package, args, link_args, env))?;
+        if ok { Err(Failure::new(format!("this was linked: {}", link_args.join(" ")))) } else { Ok(text) }
+    }
+
+    /// The linker's arguments are for the last step alone, so that libraries are built once for all of them.
+    fn rustc(&self, package: &Path, args: &[&str], link_args: &[&str], env: &[(&str, &str)]) -> Command {
+        let mut cargo = self.cargo(package);
         cargo.envs(env.iter().copied());
-        run(cargo.args(["build", "--release", "--quiet", "--locked"]).args(args))
+        cargo.args(["rustc", "--release", "--quiet", "--locked"]).args(args).arg("--");
+        cargo.args(link_args.iter().map(|arg| format!("-Clink-arg={arg}")));
+        cargo
     }
 
     /// Where a built program of that name lies.
@@ -77,14 +96,13 @@ impl Toolchain {
     }
 
     /// Debian's cargo with the bare library, ready for a subcommand. Stable Rust: no `RUSTC_BOOTSTRAP`.
-    fn cargo(&self, package: &Path, link_args: &[&str]) -> Command {
+    fn cargo(&self, package: &Path) -> Command {
         let mut cargo = debian_cargo(package);
         let variable = self.target.to_uppercase().replace('-', "_");
-        let flags = link_args.iter().fold(self.flags(), |flags, arg| format!("{flags} -C link-arg={arg}"));
         cargo.env("CARGO_BUILD_TARGET", self.target);
         cargo.env("CARGO_TARGET_DIR", self.home.join("built"));
         cargo.env(format!("CARGO_TARGET_{variable}_LINKER"), &self.linker);
-        cargo.env(format!("CARGO_TARGET_{variable}_RUSTFLAGS"), flags);
+        cargo.env(format!("CARGO_TARGET_{variable}_RUSTFLAGS"), self.flags());
         cargo
     }
 
