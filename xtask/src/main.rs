@@ -29,8 +29,9 @@ cargo xtask ci [--only STEP]... [--list]     everything CI runs, in order; stops
 cargo xtask purity                           core links without std and without an allocator
 cargo xtask readme                           every command of README.md and docs/ is one that the binaries take
 cargo xtask examples [--simulator BINARY]    each example against `downbeat-sim serve`
-cargo xtask firmware [--real] [--workflows N] [--simulator BINARY] [--update-sizes] [--build]
-                                             the core on a Cortex-M3 under QEMU, against `downbeat-sim serve` with faults
+cargo xtask firmware [--real] [--workflows N] [--simulator BINARY] [--update-sizes] [--build] [--parts]
+                                             the core on a Cortex-M3 under QEMU, against `downbeat-sim serve` with faults;
+                                             `--parts`: what each part of it costs in flash and RAM, without a run
 cargo xtask bench-sim                        how fast the simulator is: figures of sim/scenarios/bench, and of a swarm
 cargo xtask real-server [--backend sqlite|redis|both] [--workflows N] [--downbeat BINARY] [--panicking BINARY]
                                              1,000 workflows of a real Conductor, brought to their expected ends

@@ -6,6 +6,7 @@ mod controls;
 mod drill;
 mod image;
 pub(crate) mod model;
+mod parts;
 mod qemu;
 pub(crate) mod run;
 mod table;
@@ -35,12 +36,17 @@ const WORKER_4_MAX: u64 = 1024;
 
 /// The command with its options.
 pub(crate) fn main(args: &Args<'_>) -> Result<(), Failure> {
-    args.known(&["--workflows", "--simulator"], &["--real", "--update-sizes", "--build"])?;
+    args.known(&["--workflows", "--simulator"], &["--real", "--update-sizes", "--build", "--parts"])?;
     let default = if args.has("--real") { WORKFLOWS_REAL } else { WORKFLOWS };
     let workflows = args.number("--workflows", default)?;
     if args.has("--build") {
         let toolchain = toolchain::prepare(toolchain::CORTEX_M3)?;
         return build(&toolchain).map(|image| println!("{}", image.display()));
+    }
+    if args.has("--parts") {
+        let toolchain = toolchain::prepare(toolchain::CORTEX_M3)?;
+        parts::flash(&build(&toolchain)?)?;
+        return parts::ram(&toolchain);
     }
     let against = if args.has("--real") {
         Against::Real

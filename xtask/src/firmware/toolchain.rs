@@ -90,6 +90,18 @@ impl Toolchain {
         cargo
     }
 
+    /// Compiles a package's library to one object, with the versions of its lock and whatever is left out of that.
+    pub(crate) fn object(&self, package: &Path, object: &Path) -> Result<(), Failure> {
+        let mut cargo = self.cargo(package);
+        cargo.args(["rustc", "--release", "--quiet", "--offline", "--lib", "--"]);
+        run(cargo.arg(format!("--emit=obj={}", object.display())))
+    }
+
+    /// A folder for a package that is made up.
+    pub(crate) fn scratch(&self, name: &str) -> PathBuf {
+        self.home.join(name)
+    }
+
     /// Where a built program of that name lies.
     pub(crate) fn program(&self, name: &str) -> PathBuf {
         self.home.join("built").join(self.target).join("release").join(name)
@@ -224,7 +236,8 @@ fn linker() -> Result<PathBuf, Failure> {
         .ok_or_else(|| Failure::new("neither rust-lld beside rustc nor lld was found: apt-get install lld"))
 }
 
-fn write(path: &Path, text: &str) -> Result<(), Failure> {
+/// Writes a file, and its folder where that is missing.
+pub(crate) fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let dir = path.parent().unwrap_or(path);
     std::fs::create_dir_all(dir).context(|| format!("making {}", dir.display()))?;
     std::fs::write(path, text).context(|| format!("writing {}", path.display()))
