@@ -1,7 +1,9 @@
 //! What the examples share: the words of their command lines, a clock, and the task that they run.
 //!
-//! Each is a program `NAME URL TASK COUNT`: it works on tasks of that type until `COUNT` results were accepted, then
-//! drains and ends.
+//! Each is a program `NAME URL TASK COUNT` (`wasm_host` wants its module before that): it works on tasks of that type
+//! until `COUNT` of them were run, then drains and ends.
+
+mod socket;
 
 use std::cell::Cell;
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -13,6 +15,7 @@ use downbeat_core::machine::{Clock, Instant, SlotId};
 use downbeat_core::ports::{Assignment, Cause, End, Executor, Progress, Unfit};
 use embedded_io::ErrorKind;
 use serde::{Deserialize, Serialize};
+pub use socket::Socket;
 
 /// What the command line says.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -33,9 +36,16 @@ impl Args {
     /// # Errors
     /// Says how the program wants to be called.
     pub fn read() -> Result<Self, String> {
-        let words: Vec<String> = std::env::args().collect();
+        Self::of(std::env::args().skip(1).collect())
+    }
+
+    /// Reads these words, `URL TASK COUNT`.
+    ///
+    /// # Errors
+    /// As [`Args::read`].
+    pub fn of(words: Vec<String>) -> Result<Self, String> {
         let usage = || "usage: NAME http://HOST:PORT/api TASK COUNT".to_owned();
-        let [_, url, task_type, count] = words.as_slice() else { return Err(usage()) };
+        let [url, task_type, count] = words.as_slice() else { return Err(usage()) };
         let rest = url.strip_prefix("http://").ok_or_else(usage)?.trim_end_matches('/');
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         let base = if path.is_empty() { String::new() } else { format!("/{path}") };

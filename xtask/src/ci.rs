@@ -94,13 +94,13 @@ const STEPS: &[Step] = &[
     ),
     step(
         "examples",
-        "tokio, embassy-style and single-thread hosts against `downbeat-sim serve`",
+        "tokio, embassy-style, single-thread and WebAssembly hosts against `downbeat-sim serve`",
         "run `cargo xtask examples`, or the one that failed by hand",
         examples::step,
     ),
     step(
         "firmware",
-        "the core on a Cortex-M3 under QEMU, with faults on line and server; its sizes",
+        "the core on a Cortex-M3 under QEMU, each kind of fault on line and server; its sizes",
         "run `cargo xtask firmware`; the console is in target/firmware",
         firmware::step,
     ),

@@ -1,6 +1,6 @@
 //! The examples, each against `downbeat-sim serve`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::json;
@@ -9,10 +9,10 @@ use crate::args::Args;
 use crate::ci::Done;
 use crate::clock::{self, Stopwatch};
 use crate::firmware::{model, toolchain};
-use crate::process::{Failure, Guarded, cargo, command, release_binary, root, run, target};
+use crate::process::{Context, Failure, Guarded, cargo, command, release_binary, root, run, target};
 use crate::real_server::api::{Api, parse};
 
-/// The programs of examples/src/bin.
+/// The programs of examples/src/bin that need nothing; `wasm_host` needs a module.
 const EXAMPLES: [&str; 3] = ["tokio_host", "embassy_style", "single_thread"];
 /// Tasks for each.
 const TASKS: u32 = 30;
@@ -50,30 +50,36 @@ fn check(simulator: &Path) -> Result<(), Failure> {
         }],
     }))?;
     for example in EXAMPLES {
-        try_one(example, &server.api, &server.url)?;
+        try_one(example, None, &server.api, &server.url)?;
     }
-    webassembly()
+    match webassembly()? {
+        Some(module) => try_one("wasm_host", Some(&module), &server.api, &server.url),
+        None => Ok(()),
+    }
 }
 
-/// Core builds for WebAssembly, with a library that has neither std nor alloc.
-fn webassembly() -> Result<(), Failure> {
+/// The worker that is a WebAssembly module, with a library that has neither std nor alloc; `None`: not on this machine.
+fn webassembly() -> Result<Option<PathBuf>, Failure> {
     if let Some(lack) = toolchain::missing() {
-        println!("not built for WebAssembly: {lack}");
-        return Ok(());
+        println!("!!! not built for WebAssembly, and wasm_host not run: {lack}");
+        return Ok(None);
     }
     let toolchain = toolchain::prepare(toolchain::WASM)?;
-    toolchain.build(&root().join("core"), &["--lib", "--package", "downbeat-core"], &[], &[])?;
-    println!("downbeat-core builds for {}", toolchain::WASM);
-    Ok(())
+    toolchain.build(&root().join("examples/wasm"), &["--lib"], &[], &[])?;
+    let module = toolchain.program("downbeat_wasm.wasm");
+    let size = std::fs::metadata(&module).context(|| module.display().to_string())?.len();
+    println!("a whole worker for {} has {size} bytes", toolchain::WASM);
+    Ok(Some(module))
 }
 
 /// Starts workflows, runs the example until it has done as many, and looks at how they ended.
-fn try_one(example: &str, api: &Api, url: &str) -> Result<(), Failure> {
+fn try_one(example: &str, module: Option<&Path>, api: &Api, url: &str) -> Result<(), Failure> {
     let watch = Stopwatch::start();
     let start = |number: u32| api.start(TASK, &json!({ "name": format!("number {number}") }).to_string());
     let ids = (0..TASKS).map(start).collect::<Result<Vec<String>, Failure>>()?;
     let mut program = command(target().join("debug").join(example));
-    let mut process = Guarded::start(program.args([url, TASK, &TASKS.to_string()]), Duration::from_secs(2))?;
+    program.args(module).args([url, TASK, &TASKS.to_string()]);
+    let mut process = Guarded::start(&mut program, Duration::from_secs(2))?;
     let ended = clock::wait_for(PATIENCE, Duration::from_millis(20), || process.has_ended().then_some(()));
     let code = process.terminate();
     if ended.is_none() || code != Some(0) {

@@ -1,16 +1,12 @@
 //! A host with one thread: core's loop over a blocking socket, as it is on a microcontroller, in fixed memory.
 
 use std::cell::Cell;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::rc::Rc;
 use std::time::Duration;
 
-use downbeat_core::drive::{Buffers, Idle, Link, Session, run};
-use downbeat_core::machine::{Clock, Control, Instant, Policy};
-use downbeat_core::ports::Cause;
-use downbeat_examples::{Args, Greeter, SystemClock, connect, kind_of};
-use embedded_io::ErrorKind;
+use downbeat_core::drive::{Buffers, Idle, Session, run};
+use downbeat_core::machine::{Clock as _, Control, Instant, Policy};
+use downbeat_examples::{Args, Greeter, Socket, SystemClock};
 
 /// Tasks at once.
 const SLOTS: usize = 2;
@@ -25,70 +21,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let seed = u64::from(std::process::id());
     let mut session = Session::<SLOTS, RESULT>::new(policy, seed, args.config("single-thread"), buffers)?;
     let done = Rc::new(Cell::new(0));
-    let mut socket = Socket { host: &args.host, stream: None, deadline: Instant::ZERO };
+    let mut socket = Socket::new(&args.host);
     let mut idle = Sleep { done: Rc::clone(&done), count: args.count };
     run(&mut session, &mut socket, &mut idle, &SystemClock, &mut Greeter::new(done));
     Ok(())
-}
-
-/// One connection at a time.
-struct Socket<'a> {
-    host: &'a str,
-    stream: Option<TcpStream>,
-    deadline: Instant,
-}
-
-impl Socket<'_> {
-    /// The stream, told how long its next operation may take.
-    fn stream(&mut self) -> Result<&mut TcpStream, ErrorKind> {
-        let left = SystemClock.now().until(self.deadline);
-        if left.is_zero() {
-            return Err(ErrorKind::TimedOut);
-        }
-        let stream = self.stream.as_mut().ok_or(ErrorKind::NotConnected)?;
-        let set = stream.set_read_timeout(Some(left)).and_then(|()| stream.set_write_timeout(Some(left)));
-        set.map_err(|error| kind_of(&error))?;
-        Ok(stream)
-    }
-}
-
-impl embedded_io::ErrorType for Socket<'_> {
-    type Error = ErrorKind;
-}
-
-impl embedded_io::Read for Socket<'_> {
-    fn read(&mut self, into: &mut [u8]) -> Result<usize, ErrorKind> {
-        self.stream()?.read(into).map_err(|error| kind_of(&error))
-    }
-}
-
-impl embedded_io::Write for Socket<'_> {
-    fn write(&mut self, bytes: &[u8]) -> Result<usize, ErrorKind> {
-        self.stream()?.write(bytes).map_err(|error| kind_of(&error))
-    }
-
-    fn flush(&mut self) -> Result<(), ErrorKind> {
-        Ok(())
-    }
-}
-
-impl Link for Socket<'_> {
-    fn reconnect(&mut self) -> Result<(), Cause> {
-        self.stream = None;
-        self.stream = Some(connect(self.host, self.deadline)?);
-        Ok(())
-    }
-
-    fn set_deadline(&mut self, at: Instant) {
-        self.deadline = at;
-    }
-
-    fn is_stale(&mut self) -> bool {
-        let Some(stream) = &self.stream else { return true };
-        let looked = stream.set_nonblocking(true).and_then(|()| stream.peek(&mut [0]));
-        let waits = looked.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
-        !waits || stream.set_nonblocking(false).is_err()
-    }
 }
 
 /// Sleeps between calls, and drains when enough tasks were run.

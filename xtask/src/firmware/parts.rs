@@ -64,12 +64,14 @@ fn part(name: &str) -> &'static str {
 }
 
 /// Types whose size is asked for, of the core on the firmware's machine.
-const TYPES: [(&str, &str); 7] = [
+const TYPES: [(&str, &str); 9] = [
     ("Worker<1>", "machine::Worker<1>"),
     ("Worker<2>", "machine::Worker<2>"),
     ("Worker<4>", "machine::Worker<4>"),
     ("Worker<8>", "machine::Worker<8>"),
-    ("Session<2, 256>, Worker<2> in it", "drive::Session<'static, 2, 256>"),
+    ("LeanWorker<2>", "machine::LeanWorker<2>"),
+    ("LeanWorker<4>", "machine::LeanWorker<4>"),
+    ("Session<2, 256>, LeanWorker<2> in it", "drive::Session<'static, 2, 256>"),
     ("Session<2, 512>", "drive::Session<'static, 2, 512>"),
     ("Session<4, 256>", "drive::Session<'static, 4, 256>"),
 ];
