@@ -1,4 +1,5 @@
-//! The LM3S6965: its serial ports, its clock, its sleep, and the end of the program. The only `unsafe` of this package.
+//! The LM3S6965: its serial ports, its clock, its sleep, and the end of the program. With `mem.rs` the only `unsafe` of
+//! this package.
 //!
 //! Why each `unsafe` is sound: all register addresses are those of the LM3S6965's data sheet, which QEMU's
 //! `lm3s6965evb` models; they are aligned, always mapped, and read and written as whole words; one loop and two
@@ -26,8 +27,8 @@ const TIMER0_INTERRUPT: u32 = 19;
 /// Enables interrupts 0 to 31.
 const NVIC_ISER: usize = 0xe000_e100;
 
-/// The processor's clock after reset: 12.5 MHz.
-const MICROS_PER_CYCLE: (u64, u64) = (2, 25);
+/// The processor's clock after reset: 12.5 MHz, which is this many microseconds in so many cycles.
+const MICROS_PER_CYCLE: (u32, u32) = (2, 25);
 /// SysTick counts 24 bits: it wraps after 1.3 s, and is read more often than that.
 const SYSTICK_MASK: u32 = 0x00ff_ffff;
 /// The longest sleep, in microseconds: the clock must be read before SysTick wraps.
@@ -136,21 +137,21 @@ pub fn start() {
     write(NVIC_ISER, 1 << UART0_INTERRUPT | 1 << TIMER0_INTERRUPT);
 }
 
-/// Cycles since the start: the sum, and SysTick's count when it was last added.
-static CYCLES: Mutex<Cell<(u64, u32)>> = Mutex::new(Cell::new((0, 0)));
+/// Microseconds since the start; what is left below one, in half cycles; and SysTick's count when they were added.
+static CLOCK: Mutex<Cell<(u64, u32, u32)>> = Mutex::new(Cell::new((0, 0, 0)));
 
 /// Microseconds since the start. Must be called once a second.
 fn micros() -> u64 {
-    let cycles = free(|section| {
-        let cycles = CYCLES.borrow(section);
-        let (sum, last) = cycles.get();
+    free(|section| {
+        let clock = CLOCK.borrow(section);
+        let (sum, rest, last) = clock.get();
         let count = cortex_m::peripheral::SYST::get_current();
-        // It counts down.
-        let sum = sum.wrapping_add(u64::from(last.wrapping_sub(count) & SYSTICK_MASK));
-        cycles.set((sum, count));
+        // It counts down. 24 bits, doubled, leave room for the rest.
+        let passed = (last.wrapping_sub(count) & SYSTICK_MASK) * MICROS_PER_CYCLE.0 + rest;
+        let sum = sum.wrapping_add(u64::from(passed / MICROS_PER_CYCLE.1));
+        clock.set((sum, passed % MICROS_PER_CYCLE.1, count));
         sum
-    });
-    cycles.wrapping_mul(MICROS_PER_CYCLE.0) / MICROS_PER_CYCLE.1
+    })
 }
 
 /// The board's clock, for core.
