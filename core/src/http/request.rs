@@ -74,11 +74,11 @@ impl From<Full> for HeadError {
 ///     b"GET /api/tasks/poll/batch/greet?count=1 HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: downbeat\r\n\r\n"
 /// );
 /// ```
-pub fn write_head<W: Out + ?Sized>(
+pub fn write_head(
     site: &Site<'_>,
     request: &Request<'_>,
     body: usize,
-    out: &mut W,
+    out: &mut dyn Out,
 ) -> Result<(), HeadError> {
     let token = request.token.unwrap_or_default();
     let fit = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());

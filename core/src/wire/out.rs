@@ -155,7 +155,7 @@ impl<const N: usize> Buffer for heapless::Vec<u8, N> {
 }
 
 /// Writes a number in decimal digits, without the formatting machinery.
-pub(crate) fn put_number<W: Out + ?Sized>(value: u64, out: &mut W) -> Result<(), Full> {
+pub(crate) fn put_number(value: u64, out: &mut dyn Out) -> Result<(), Full> {
     let mut digits = [b'0'; 20];
     let (mut rest, mut first) = (value, digits.len());
     for (at, digit) in digits.iter_mut().enumerate().rev() {

@@ -253,7 +253,7 @@ impl TaskResult<'_, Output<'_>> {
     ///     br#"{"taskId":"t1","workflowInstanceId":"w1","workerId":"host-7","status":"COMPLETED","outputData":{"n":1}}"#
     /// );
     /// ```
-    pub fn encode<W: Out + ?Sized>(&self, out: &mut W) -> Result<(), Full> {
+    pub fn encode(&self, out: &mut dyn Out) -> Result<(), Full> {
         self.head(out)?;
         out.put(self.output.raw)?;
         out.put(b"}")
@@ -262,7 +262,7 @@ impl TaskResult<'_, Output<'_>> {
 
 impl<O> TaskResult<'_, O> {
     /// Writes all but the output and the closing brace.
-    fn head<W: Out + ?Sized>(&self, out: &mut W) -> Result<(), Full> {
+    fn head(&self, out: &mut dyn Out) -> Result<(), Full> {
         ids(self.task_id, self.workflow_id, out)?;
         if !self.worker_id.is_empty() {
             out.put(b",\"workerId\":")?;
@@ -324,7 +324,7 @@ impl<O: Serialize> TaskResult<'_, O> {
 ///
 /// # Errors
 /// [`Full`]: `out` holds a part of it, which must not be sent.
-pub fn encode_extend<W: Out + ?Sized>(task_id: &str, workflow_id: &str, out: &mut W) -> Result<(), Full> {
+pub fn encode_extend(task_id: &str, workflow_id: &str, out: &mut dyn Out) -> Result<(), Full> {
     ids(task_id, workflow_id, out)?;
     out.put(b",\"extendLease\":true}")
 }
@@ -334,12 +334,12 @@ pub fn encode_extend<W: Out + ?Sized>(task_id: &str, workflow_id: &str, out: &mu
 ///
 /// # Errors
 /// [`Full`]: `out` holds a part of it, which must not be sent.
-pub fn encode_give_back<W: Out + ?Sized>(
+pub fn encode_give_back(
     task_id: &str,
     workflow_id: &str,
     worker_id: &str,
     polled: Output<'_>,
-    out: &mut W,
+    out: &mut dyn Out,
 ) -> Result<(), Full> {
     let status = Status::InProgress { callback_after: Duration::from_secs(1) };
     TaskResult { task_id, workflow_id, worker_id, status, output: polled, logs: &[] }.encode(out)
@@ -349,7 +349,7 @@ pub fn encode_give_back<W: Out + ?Sized>(
 ///
 /// # Errors
 /// [`Full`]: `out` holds a part of it, which must not be sent.
-pub fn encode_token_request<W: Out + ?Sized>(key: &str, secret: &str, out: &mut W) -> Result<(), Full> {
+pub fn encode_token_request(key: &str, secret: &str, out: &mut dyn Out) -> Result<(), Full> {
     out.put(b"{\"keyId\":")?;
     string(key, out)?;
     out.put(b",\"keySecret\":")?;
@@ -361,18 +361,18 @@ pub fn encode_token_request<W: Out + ?Sized>(key: &str, secret: &str, out: &mut 
 ///
 /// # Errors
 /// [`Full`]: `out` holds a part of it.
-pub fn encode_string<W: Out + ?Sized>(text: &str, out: &mut W) -> Result<(), Full> {
+pub fn encode_string(text: &str, out: &mut dyn Out) -> Result<(), Full> {
     string(text, out)
 }
 
-fn ids<W: Out + ?Sized>(task_id: &str, workflow_id: &str, out: &mut W) -> Result<(), Full> {
+fn ids(task_id: &str, workflow_id: &str, out: &mut dyn Out) -> Result<(), Full> {
     out.put(b"{\"taskId\":")?;
     string(task_id, out)?;
     out.put(b",\"workflowInstanceId\":")?;
     string(workflow_id, out)
 }
 
-fn string<W: Out + ?Sized>(text: &str, out: &mut W) -> Result<(), Full> {
+fn string(text: &str, out: &mut dyn Out) -> Result<(), Full> {
     out.put(b"\"")?;
     let mut rest = text.as_bytes();
     loop {
@@ -396,7 +396,7 @@ fn string<W: Out + ?Sized>(text: &str, out: &mut W) -> Result<(), Full> {
     out.put(b"\"")
 }
 
-fn number<W: Out + ?Sized>(value: i64, out: &mut W) -> Result<(), Full> {
+fn number(value: i64, out: &mut dyn Out) -> Result<(), Full> {
     if value < 0 {
         out.put(b"-")?;
     }

@@ -75,13 +75,13 @@ pub fn poll<const N: usize>(
 ///
 /// # Errors
 /// See [`TargetError`]; `out` then holds a part of it.
-pub fn write_poll<W: Out + ?Sized>(
+pub fn write_poll(
     task_type: &str,
     worker: &str,
     count: u16,
     wait: Duration,
     domain: Option<&str>,
-    out: &mut W,
+    out: &mut dyn Out,
 ) -> Result<(), TargetError> {
     let mut target = Builder { out, has_query: false };
     target.put("/tasks/poll/batch/")?;
@@ -172,7 +172,7 @@ pub fn external_input<const N: usize>(path: &str) -> Result<String<N>, TargetErr
 
 fn made<const N: usize>(
     path: &str,
-    rest: impl FnOnce(&mut Builder<'_, Vec<u8, N>>) -> Result<(), TargetError>,
+    rest: impl FnOnce(&mut Builder<'_>) -> Result<(), TargetError>,
 ) -> Result<String<N>, TargetError> {
     let mut text = Vec::new();
     let mut target = Builder { out: &mut text, has_query: false };
@@ -185,8 +185,8 @@ fn text_of<const N: usize>(text: Vec<u8, N>) -> Result<String<N>, TargetError> {
     String::from_utf8(text).map_err(|_| TargetError::TooLong)
 }
 
-struct Builder<'o, W: ?Sized> {
-    out: &'o mut W,
+struct Builder<'o> {
+    out: &'o mut dyn Out,
     has_query: bool,
 }
 
@@ -196,7 +196,7 @@ impl From<Full> for TargetError {
     }
 }
 
-impl<W: Out + ?Sized> Builder<'_, W> {
+impl Builder<'_> {
     fn put(&mut self, text: &str) -> Result<(), TargetError> {
         Ok(self.out.put(text.as_bytes())?)
     }
