@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use super::date::http_date;
 use crate::ports::{Cause, Head};
+use crate::wire::digits;
 
 /// Header lines of the longest head that is read.
 pub const HEADERS_MAX: usize = 32;
@@ -52,11 +53,14 @@ pub struct Response {
     /// The server keeps the connection open after this answer.
     keep: bool,
     interim: u8,
-    /// Bytes at the input's front in which no head ends.
-    searched: usize,
     /// Bytes of the present line, of blank ones before the head, or of all trailers.
     line: u16,
-    body: u64,
+    /// Bytes at the input's front in which no head ends.
+    searched: usize,
+    /// Bytes of the body, or of the present chunk, that are still to come; while its size is read, that.
+    left: u32,
+    /// Bytes of the body that were announced.
+    body: u32,
 }
 
 /// What some bytes of an answer are.
@@ -134,22 +138,16 @@ impl core::error::Error for ResponseError {}
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
     Head,
-    /// Bytes of the body that are still to come.
-    Length(u64),
+    Length,
     UntilClose,
-    /// In the digits of a chunk's size; whether there was one.
-    Size {
-        size: u64,
-        some: bool,
-    },
+    /// Before the digits of a chunk's size.
+    Size,
+    /// In the digits.
+    Digits,
     /// Behind the digits, up to the line's end.
-    Extension {
-        size: u64,
-    },
-    SizeEnd {
-        size: u64,
-    },
-    Data(u64),
+    Extension,
+    SizeEnd,
+    Data,
     DataCr,
     DataLf,
     /// At the start of a trailer line.
@@ -170,7 +168,7 @@ impl Response {
     /// Expects an answer.
     #[must_use]
     pub const fn new() -> Self {
-        Self { state: State::Head, keep: false, interim: 0, searched: 0, line: 0, body: 0 }
+        Self { state: State::Head, keep: false, interim: 0, line: 0, searched: 0, left: 0, body: 0 }
     }
 
     /// Takes bytes off the front of `input` and says how many and what they are.
@@ -181,21 +179,11 @@ impl Response {
     /// # Errors
     /// See [`ResponseError`]; every later call answers the same.
     pub fn next<'a>(&mut self, input: &'a [u8]) -> Result<(usize, Event<'a>), ResponseError> {
-        let mut taken = 0_usize;
-        let answer = loop {
-            let rest = input.get(taken..).unwrap_or_default();
-            match self.advance(rest) {
-                Ok((more, Some(event))) => break Ok((taken.saturating_add(more), event)),
-                Ok((0, None)) => break Ok((taken, Event::More)),
-                Ok((more, None)) => taken = taken.saturating_add(more),
-                Err(error) => break Err(error),
-            }
-        };
-        if let Err(error) = answer {
-            self.state = State::Failed(error);
-            self.keep = false;
+        let mut rest = input;
+        match self.advance(&mut rest) {
+            Ok(event) => Ok((input.len().saturating_sub(rest.len()), event)),
+            Err(error) => Err(self.fail(error)),
         }
-        answer
     }
 
     /// The connection ended: says whether the answer is whole.
@@ -203,27 +191,25 @@ impl Response {
     /// # Errors
     /// [`ResponseError::Closed`], or the error that [`Response::next`] answered before.
     pub fn finish(&mut self) -> Result<(), ResponseError> {
+        if self.state == State::UntilClose {
+            self.state = State::Over;
+        }
         match self.state {
             State::Over => Ok(()),
-            State::UntilClose => {
-                self.state = State::Over;
-                Ok(())
-            }
             State::Failed(error) => Err(error),
             State::Head
-            | State::Length(_)
-            | State::Size { .. }
-            | State::Extension { .. }
-            | State::SizeEnd { .. }
-            | State::Data(_)
+            | State::Length
+            | State::UntilClose
+            | State::Size
+            | State::Digits
+            | State::Extension
+            | State::SizeEnd
+            | State::Data
             | State::DataCr
             | State::DataLf
             | State::Trailer
             | State::InTrailer
-            | State::TrailerEnd => {
-                self.state = State::Failed(ResponseError::Closed);
-                Err(ResponseError::Closed)
-            }
+            | State::TrailerEnd => Err(self.fail(ResponseError::Closed)),
         }
     }
 
@@ -245,94 +231,115 @@ impl Response {
         self.keep && self.is_over()
     }
 
-    fn advance<'a>(&mut self, rest: &'a [u8]) -> Result<(usize, Option<Event<'a>>), ResponseError> {
-        match self.state {
-            State::Over => Ok((0, Some(Event::End))),
-            State::Failed(error) => Err(error),
-            State::Head => self.head(rest),
-            State::Length(0) => {
-                self.state = State::Over;
-                Ok((0, Some(Event::End)))
-            }
-            State::Length(left) => {
-                let (piece, left) = piece(rest, left);
-                self.state = State::Length(left);
-                Ok(chunk(piece))
-            }
-            State::Data(left) => {
-                let (piece, left) = piece(rest, left);
-                self.state = if left == 0 { State::DataCr } else { State::Data(left) };
-                Ok(chunk(piece))
-            }
-            State::UntilClose => {
-                self.count(u64::try_from(rest.len()).unwrap_or(u64::MAX))?;
-                Ok(chunk(rest))
-            }
-            State::Size { .. }
-            | State::Extension { .. }
-            | State::SizeEnd { .. }
-            | State::DataCr
-            | State::DataLf
-            | State::Trailer
-            | State::InTrailer
-            | State::TrailerEnd => {
-                let Some(byte) = rest.first() else { return Ok((0, None)) };
-                self.state = self.framing(*byte)?;
-                Ok((1, None))
+    const fn fail(&mut self, error: ResponseError) -> ResponseError {
+        self.state = State::Failed(error);
+        self.keep = false;
+        error
+    }
+
+    fn advance<'a>(&mut self, rest: &mut &'a [u8]) -> Result<Event<'a>, ResponseError> {
+        loop {
+            match self.state {
+                State::Over => return Ok(Event::End),
+                State::Failed(error) => return Err(error),
+                State::Head => return Ok(self.head(rest)?.map_or(Event::More, Event::Head)),
+                State::Length if self.left == 0 => self.state = State::Over,
+                State::Data if self.left == 0 => self.state = State::DataCr,
+                State::Length | State::Data | State::UntilClose => {
+                    let piece = if self.state == State::UntilClose {
+                        self.count(u64::try_from(rest.len()).unwrap_or(u64::MAX))?;
+                        core::mem::take(rest)
+                    } else {
+                        self.piece(rest)
+                    };
+                    return Ok(if piece.is_empty() { Event::More } else { Event::Chunk(piece) });
+                }
+                State::Size
+                | State::Digits
+                | State::Extension
+                | State::SizeEnd
+                | State::DataCr
+                | State::DataLf
+                | State::Trailer
+                | State::InTrailer
+                | State::TrailerEnd => {
+                    let Some((byte, tail)) = rest.split_first() else { return Ok(Event::More) };
+                    *rest = tail;
+                    self.state = self.framing(*byte)?;
+                }
             }
         }
+    }
+
+    /// As much of the front of `rest` as is still to come.
+    fn piece<'a>(&mut self, rest: &mut &'a [u8]) -> &'a [u8] {
+        let len = usize::try_from(self.left).unwrap_or(usize::MAX).min(rest.len());
+        let (piece, tail) = rest.split_at_checked(len).unwrap_or_default();
+        *rest = tail;
+        self.left = self.left.saturating_sub(u32::try_from(len).unwrap_or(u32::MAX));
+        piece
     }
 
     // ---------------------------------------------------------------- head
 
-    fn head<'a>(&mut self, rest: &'a [u8]) -> Result<(usize, Option<Event<'a>>), ResponseError> {
-        if let Some(b'\r' | b'\n') = rest.first() {
-            // RFC 9112, section 2.2: blank lines that a server sent too many.
-            self.line = self.line.saturating_add(1);
-            return if self.line > BLANKS_MAX { Err(ResponseError::Syntax) } else { Ok((1, None)) };
-        }
-        if !begins_like_http(rest) {
-            return Err(ResponseError::Syntax);
-        }
-        let from = self.searched.saturating_sub(2);
-        self.searched = rest.len();
-        let Some(end) = blank_line(rest, from) else { return Ok((0, None)) };
-        let (minor, status, fields) = read_head(rest.get(..end).unwrap_or_default())?;
-        self.line = 0;
-        self.searched = 0;
-        if matches!(status, 100 | 102..=199) {
+    /// The head, once it is whole; what comes before it is skipped.
+    fn head(&mut self, rest: &mut &[u8]) -> Result<Option<Head>, ResponseError> {
+        loop {
+            while let Some((b'\r' | b'\n', tail)) = rest.split_first() {
+                // RFC 9112, section 2.2: blank lines that a server sent too many.
+                self.line = self.line.saturating_add(1);
+                if self.line > BLANKS_MAX {
+                    return Err(ResponseError::Syntax);
+                }
+                *rest = tail;
+            }
+            if !begins_like_http(rest) {
+                return Err(ResponseError::Syntax);
+            }
+            let from = self.searched.saturating_sub(2);
+            self.searched = rest.len();
+            let Some(end) = blank_line(rest, from) else { return Ok(None) };
+            let (head, tail) = rest.split_at_checked(end).unwrap_or_default();
+            let (minor, status, fields) = read_head(head)?;
+            *rest = tail;
+            self.line = 0;
+            self.searched = 0;
+            if matches!(status, 200..=599) {
+                return self.begin(minor, status, &fields).map(Some);
+            }
             self.interim = self.interim.saturating_add(1);
-            return if self.interim > INTERIM_MAX { Err(ResponseError::Status) } else { Ok((end, None)) };
+            if !matches!(status, 100 | 102..=199) || self.interim > INTERIM_MAX {
+                return Err(ResponseError::Status);
+            }
         }
-        if !(200..=599).contains(&status) {
-            return Err(ResponseError::Status);
+    }
+
+    fn begin(&mut self, minor: u8, status: u16, fields: &Fields) -> Result<Head, ResponseError> {
+        if let Some(wrong) = fields.wrong {
+            return Err(wrong);
         }
-        fields.check()?;
         self.keep = minor == b'1' && !fields.close;
-        self.state = self.framing_of(status, &fields)?;
-        let told = Head { status, retry_after: fields.retry_after(), json: fields.json };
-        Ok((end, Some(Event::Head(told))))
-    }
-
-    fn framing_of(&mut self, status: u16, fields: &Fields) -> Result<State, ResponseError> {
-        match (fields.chunked, fields.length) {
-            (true, Some(_)) => Err(ResponseError::Coding),
-            _ if matches!(status, 204 | 304) => Ok(State::Length(0)),
-            (true, None) => Ok(State::Size { size: 0, some: false }),
-            (false, Some(length)) => {
-                self.count(length)?;
-                Ok(State::Length(length))
+        self.state = match fields.length {
+            Some(_) if fields.chunked => return Err(ResponseError::Coding),
+            _ if matches!(status, 204 | 304) => State::Length,
+            None if fields.chunked => State::Size,
+            Some(length) => {
+                self.left = self.count(length)?;
+                State::Length
             }
-            (false, None) => {
+            None => {
                 self.keep = false;
-                Ok(State::UntilClose)
+                State::UntilClose
             }
-        }
+        };
+        Ok(Head { status, retry_after: fields.retry_after(), json: fields.json })
     }
 
-    fn count(&mut self, more: u64) -> Result<(), ResponseError> {
+    /// So much more of the body is announced: its length, where all of it is within bounds.
+    fn count(&mut self, more: u64) -> Result<u32, ResponseError> {
+        let more = u32::try_from(more).unwrap_or(u32::MAX);
         self.body = self.body.saturating_add(more);
-        if self.body > BODY_MAX { Err(ResponseError::TooLarge) } else { Ok(()) }
+        if u64::from(self.body) > BODY_MAX { Err(ResponseError::TooLarge) } else { Ok(more) }
     }
 
     // ---------------------------------------------------------------- chunks
@@ -340,55 +347,44 @@ impl Response {
     /// One byte of what stands around the chunks.
     fn framing(&mut self, byte: u8) -> Result<State, ResponseError> {
         self.line = self.line.saturating_add(1);
-        let in_trailers = matches!(self.state, State::Trailer | State::InTrailer | State::TrailerEnd);
-        if in_trailers && self.line > TRAILERS_MAX {
-            return Err(ResponseError::Trailers);
-        }
-        if !in_trailers && self.line > CHUNK_LINE_MAX {
-            return Err(ResponseError::Chunk);
+        let (max, wrong) = if matches!(self.state, State::Trailer | State::InTrailer | State::TrailerEnd) {
+            (TRAILERS_MAX, ResponseError::Trailers)
+        } else {
+            (CHUNK_LINE_MAX, ResponseError::Chunk)
+        };
+        if self.line > max {
+            return Err(wrong);
         }
         match (self.state, byte) {
-            (State::Size { size, some }, _) => match (char::from(byte).to_digit(16), byte) {
-                (Some(digit), _) => {
-                    let size = size.checked_mul(16).and_then(|size| size.checked_add(u64::from(digit)));
-                    Ok(State::Size { size: size.ok_or(ResponseError::TooLarge)?, some: true })
-                }
-                (None, b'\r') if some => Ok(State::SizeEnd { size }),
-                (None, b';' | b' ' | b'\t') if some => Ok(State::Extension { size }),
-                (None, _) => Err(ResponseError::Chunk),
-            },
-            (State::Extension { size }, b'\r') => Ok(State::SizeEnd { size }),
-            (State::Extension { .. }, b'\n') => Err(ResponseError::Chunk),
-            (State::Extension { size }, _) => Ok(State::Extension { size }),
-            (State::SizeEnd { size }, b'\n') => {
+            (State::Size | State::Digits, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+                let digit = char::from(byte).to_digit(16).unwrap_or(0);
+                // What does not fit is beyond the bound of a body.
+                self.left = self.left.checked_mul(16).ok_or(ResponseError::TooLarge)? | digit;
+                Ok(State::Digits)
+            }
+            (State::Digits | State::Extension, b'\r') => Ok(State::SizeEnd),
+            (State::Digits, b';' | b' ' | b'\t') => Ok(State::Extension),
+            (State::Extension, b'\n') => Err(wrong),
+            (State::Extension, _) => Ok(State::Extension),
+            (State::SizeEnd, b'\n') => {
                 self.line = 0;
-                self.count(size)?;
-                Ok(if size == 0 { State::Trailer } else { State::Data(size) })
+                self.count(u64::from(self.left))?;
+                Ok(if self.left == 0 { State::Trailer } else { State::Data })
             }
             (State::DataCr, b'\r') => Ok(State::DataLf),
             (State::DataLf, b'\n') => {
                 self.line = 0;
-                Ok(State::Size { size: 0, some: false })
+                self.left = 0;
+                Ok(State::Size)
             }
             (State::Trailer, b'\r') => Ok(State::TrailerEnd),
             (State::TrailerEnd, b'\n') => Ok(State::Over),
             (State::InTrailer, b'\n') => Ok(State::Trailer),
-            (State::Trailer, b'\n') | (State::TrailerEnd, _) => Err(ResponseError::Trailers),
+            (State::Trailer, b'\n') | (State::TrailerEnd, _) => Err(wrong),
             (State::Trailer | State::InTrailer, _) => Ok(State::InTrailer),
-            _ => Err(ResponseError::Chunk),
+            _ => Err(wrong),
         }
     }
-}
-
-/// As much of the front of `rest` as belongs to a piece of `left` bytes, and what is left of that.
-fn piece(rest: &[u8], left: u64) -> (&[u8], u64) {
-    let len = usize::try_from(left).map_or(rest.len(), |left| left.min(rest.len()));
-    let taken = rest.get(..len).unwrap_or_default();
-    (taken, left.saturating_sub(u64::try_from(len).unwrap_or(left)))
-}
-
-fn chunk(bytes: &[u8]) -> (usize, Option<Event<'_>>) {
-    (bytes.len(), (!bytes.is_empty()).then_some(Event::Chunk(bytes)))
 }
 
 /// Whether an answer may begin so: noise on the line is noticed at once, and not when the time is over.
@@ -398,21 +394,14 @@ fn begins_like_http(bytes: &[u8]) -> bool {
 
 /// Where the first blank line ends, of which no part ends before `from`.
 fn blank_line(bytes: &[u8], from: usize) -> Option<usize> {
-    let rest = bytes.get(from..)?;
-    let ends = |window: &[u8]| match window {
-        [b'\n', b'\n', ..] => Some(2_usize),
-        [b'\n', b'\r', b'\n'] => Some(3),
-        _ => None,
-    };
     let mut at = from;
-    let mut windows = rest.windows(3);
     loop {
-        // The last two bytes make no window of three.
-        let window = windows.next().or_else(|| bytes.get(at..).filter(|tail| tail.len() == 2))?;
-        if let Some(len) = ends(window) {
-            return at.checked_add(len);
+        match bytes.get(at..)? {
+            [] => return None,
+            [b'\n', b'\n', ..] => return at.checked_add(2),
+            [b'\n', b'\r', b'\n', ..] => return at.checked_add(3),
+            _ => at = at.checked_add(1)?,
         }
-        at = at.checked_add(1)?;
     }
 }
 
@@ -441,13 +430,13 @@ fn status_line(line: &[u8]) -> Option<(u8, u16)> {
     let [minor @ (b'0' | b'1'), b' ', code @ ..] = line.strip_prefix(b"HTTP/1.")? else { return None };
     let (code, reason) = code.split_at_checked(3)?;
     let parted = reason.first().is_none_or(|first| *first == b' ') && reason.iter().all(is_text);
-    let status = decimal(code).filter(|_| parted)?;
+    let status = digits(code).filter(|_| parted)?;
     Some((*minor, u16::try_from(status).ok()?))
 }
 
 /// What a header's name is made of (RFC 9110, section 5.6.2).
 fn is_token(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
+    matches!(*byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }
 
 /// What a header's value, or a reason, is made of: no control characters but the tab.
@@ -477,7 +466,7 @@ impl Fields {
     fn take(&mut self, name: &[u8], value: &[u8]) {
         let is = |known: &[u8]| name.eq_ignore_ascii_case(known);
         if is(b"content-length") {
-            let length = decimal(value);
+            let length = digits(value);
             if length.is_none() || self.length.is_some_and(|before| Some(before) != length) {
                 self.wrong = self.wrong.or(Some(ResponseError::Length));
             }
@@ -493,14 +482,10 @@ impl Fields {
         } else if is(b"content-type") {
             self.json = is_json(value);
         } else if is(b"retry-after") {
-            self.retry = decimal(value).map(Retry::After).or_else(|| http_date(value).map(Retry::At));
+            self.retry = digits(value).map(Retry::After).or_else(|| http_date(value).map(Retry::At));
         } else if is(b"date") {
             self.date = http_date(value);
         }
-    }
-
-    fn check(&self) -> Result<(), ResponseError> {
-        self.wrong.map_or(Ok(()), Err)
     }
 
     /// A date counts from the server's own clock, which ours need not agree with.
@@ -511,12 +496,6 @@ impl Fields {
             (Some(Retry::At(_)) | None, _) => None,
         }
     }
-}
-
-/// Digits alone, at most what a u64 holds.
-fn decimal(value: &[u8]) -> Option<u64> {
-    let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-    core::str::from_utf8(value).ok().filter(|_| digits)?.parse().ok()
 }
 
 /// `application/json`, or a kind of JSON such as `application/problem+json`.

@@ -41,4 +41,5 @@ pub use task::{Element, ID_MAX, Ids, Misfit, REASON_MAX, TaskView, Tasks, tasks}
 pub use text::{Chars, Text, TooLong, bounded};
 pub(crate) use typed::EXTERNAL;
 pub use typed::{InputError, Task};
+pub(crate) use value::digits;
 pub use value::{Members, Value, find, members};

@@ -44,8 +44,10 @@ impl<'a> Value<'a> {
     /// The number, if it is an integer of 64 bits. A fraction, an exponent, or digits in a string are none.
     #[must_use]
     pub fn integer(&self) -> Option<i64> {
-        let digits = core::str::from_utf8(self.raw).ok()?;
-        digits.parse().ok()
+        match self.raw.split_first()? {
+            (b'-', rest) => 0_i64.checked_sub_unsigned(digits(rest)?),
+            _ => i64::try_from(digits(self.raw)?).ok(),
+        }
     }
 
     /// The truth value, if it is one.
@@ -57,6 +59,16 @@ impl<'a> Value<'a> {
             _ => None,
         }
     }
+}
+
+/// Digits alone, at least one, at most what a u64 holds.
+pub(crate) fn digits(text: &[u8]) -> Option<u64> {
+    let (first, rest) = text.split_first()?;
+    rest.iter().try_fold(digit(first)?, |value, byte| value.checked_mul(10)?.checked_add(digit(byte)?))
+}
+
+fn digit(byte: &u8) -> Option<u64> {
+    byte.is_ascii_digit().then(|| u64::from(byte & 15))
 }
 
 /// Iterates over the members of an object, in the order of the document, duplicates included.
