@@ -30,9 +30,6 @@ pub(super) enum Field {
 /// How many fields there are.
 pub(super) const FIELDS: usize = 22;
 
-/// Bytes of the longest name.
-pub(super) const NAME_MAX: usize = 32;
-
 const NAMES: [(&str, Field); FIELDS] = [
     ("taskId", Field::TaskId),
     ("workflowInstanceId", Field::WorkflowId),

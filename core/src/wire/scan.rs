@@ -178,9 +178,13 @@ enum State {
         part: Part,
     },
     Number(Number),
-    Word(&'static [u8]),
+    /// Which of [`WORDS`] comes next.
+    Word(u8),
     Failed(SyntaxKind),
 }
+
+/// The words of JSON, each with a blank that ends it.
+const WORDS: &[u8] = b"true false null ";
 
 /// Where in a string.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -306,9 +310,9 @@ impl Scanner {
                 }
                 None => Err(SyntaxKind::Number),
             },
-            State::Word(rest) => match rest.split_first() {
-                Some((first, rest)) if *first == byte => {
-                    self.state = if rest.is_empty() { self.after() } else { State::Word(rest) };
+            State::Word(at) => match WORDS.get(usize::from(at)..) {
+                Some([first, next, ..]) if *first == byte => {
+                    self.state = if *next == b' ' { self.after() } else { State::Word(at.wrapping_add(1)) };
                     Ok(Mark::Inside)
                 }
                 _ => Err(SyntaxKind::Word),
@@ -367,9 +371,9 @@ impl Scanner {
             b'-' => State::Number(Number::Minus),
             b'0' => State::Number(Number::Zero),
             b'1'..=b'9' => State::Number(Number::Digits),
-            b't' => State::Word(b"rue"),
-            b'f' => State::Word(b"alse"),
-            b'n' => State::Word(b"ull"),
+            b't' => State::Word(1),
+            b'f' => State::Word(6),
+            b'n' => State::Word(12),
             _ => return Err(SyntaxKind::Value),
         };
         Ok(Mark::Scalar)

@@ -5,6 +5,7 @@ use core::fmt::{self, Write as _};
 use heapless::{String, Vec};
 
 use super::out::Out;
+use super::task::ID_MAX;
 
 /// The content of a JSON string, escapes and all, borrowed from the document.
 ///
@@ -166,104 +167,94 @@ impl fmt::Write for Cut<'_> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Unescape {
     state: State,
-    /// A high surrogate that waits for its other half.
-    high: Option<u16>,
+    /// The digits of the present `\u` so far.
+    unit: u16,
+    /// A high surrogate that waits for its other half; 0: none.
+    high: u16,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
     Plain,
     Slash,
-    Hex { left: u8, unit: u16 },
+    Hex { left: u8 },
 }
 
 impl Unescape {
     pub(super) const fn new() -> Self {
-        Self { state: State::Plain, high: None }
+        Self { state: State::Plain, unit: 0, high: 0 }
     }
 
     /// Takes one character as written; gives up to two as meant (the first: a surrogate that stayed alone).
     pub(super) fn push(&mut self, c: char) -> [Option<char>; 2] {
-        match self.state {
+        let meant = match self.state {
             State::Plain if c == '\\' => {
                 self.state = State::Slash;
-                [None, None]
+                return [None, None];
             }
-            State::Plain => [self.finish(), Some(c)],
+            State::Plain => c,
             State::Slash if c == 'u' => {
-                self.state = State::Hex { left: 4, unit: 0 };
-                [None, None]
+                self.state = State::Hex { left: 4 };
+                return [None, None];
             }
-            State::Slash => {
-                self.state = State::Plain;
-                let meant = match c {
-                    '"' | '\\' | '/' => c,
-                    'b' => '\u{8}',
-                    'f' => '\u{c}',
-                    'n' => '\n',
-                    'r' => '\r',
-                    't' => '\t',
-                    _ => char::REPLACEMENT_CHARACTER,
-                };
-                [self.finish(), Some(meant)]
-            }
-            State::Hex { left, unit } => {
+            State::Slash => match c {
+                '"' | '\\' | '/' => c,
+                'b' => '\u{8}',
+                'f' => '\u{c}',
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                _ => char::REPLACEMENT_CHARACTER,
+            },
+            State::Hex { left } => {
                 let digit = c.to_digit(16).and_then(|digit| u16::try_from(digit).ok()).unwrap_or(0);
-                let unit = unit.wrapping_shl(4) | digit;
+                self.unit = self.unit.wrapping_shl(4) | digit;
                 if left > 1 {
-                    self.state = State::Hex { left: left.saturating_sub(1), unit };
+                    self.state = State::Hex { left: left.wrapping_sub(1) };
                     return [None, None];
                 }
-                self.state = State::Plain;
-                self.unit(unit)
+                match self.unit {
+                    0xd800..=0xdbff => {
+                        self.state = State::Plain;
+                        let alone = self.finish();
+                        self.high = self.unit;
+                        return [alone, None];
+                    }
+                    low @ 0xdc00..=0xdfff if self.high != 0 => {
+                        let high = u32::from(core::mem::take(&mut self.high) & 0x3ff);
+                        let above = high.wrapping_shl(10) | u32::from(low & 0x3ff);
+                        char::from_u32(above.wrapping_add(0x1_0000)).unwrap_or(char::REPLACEMENT_CHARACTER)
+                    }
+                    unit => char::from_u32(u32::from(unit)).unwrap_or(char::REPLACEMENT_CHARACTER),
+                }
             }
-        }
+        };
+        self.state = State::Plain;
+        [self.finish(), Some(meant)]
     }
 
     /// What is left at the end: a surrogate that stayed alone.
     pub(super) fn finish(&mut self) -> Option<char> {
-        self.high.take().map(|_| char::REPLACEMENT_CHARACTER)
-    }
-
-    fn unit(&mut self, unit: u16) -> [Option<char>; 2] {
-        match (self.high, unit) {
-            (Some(high), 0xdc00..=0xdfff) => {
-                self.high = None;
-                let pair = char::decode_utf16([high, unit]).next();
-                [pair.and_then(Result::ok), None]
-            }
-            (_, 0xd800..=0xdbff) => {
-                let alone = self.finish();
-                self.high = Some(unit);
-                [alone, None]
-            }
-            _ => {
-                let meant = char::from_u32(u32::from(unit)).unwrap_or(char::REPLACEMENT_CHARACTER);
-                [self.finish(), Some(meant)]
-            }
-        }
+        (core::mem::take(&mut self.high) != 0).then_some(char::REPLACEMENT_CHARACTER)
     }
 }
 
-/// Collects a string's bytes as they arrive, decoded, up to `N` bytes.
+/// Collects a string's bytes as they arrive, decoded, up to [`ID_MAX`] bytes.
 #[derive(Clone, Debug)]
-pub(super) struct Decoder<const N: usize> {
-    text: String<N>,
+pub(super) struct Decoder {
+    text: Vec<u8, ID_MAX>,
     unescape: Unescape,
-    /// The bytes of a character that is not whole yet.
-    part: Vec<u8, 4>,
     too_long: bool,
 }
 
-impl<const N: usize> Decoder<N> {
+impl Decoder {
     pub(super) const fn new() -> Self {
-        Self { text: String::new(), unescape: Unescape::new(), part: Vec::new(), too_long: false }
+        Self { text: Vec::new(), unescape: Unescape::new(), too_long: false }
     }
 
     pub(super) fn clear(&mut self) {
         self.text.clear();
         self.unescape = Unescape::new();
-        self.part.clear();
         self.too_long = false;
     }
 
@@ -271,16 +262,12 @@ impl<const N: usize> Decoder<N> {
     pub(super) fn push(&mut self, bytes: &[u8]) {
         for byte in bytes {
             if byte.is_ascii() {
-                self.take(char::from(*byte));
-                continue;
-            }
-            if self.part.push(*byte).is_err() {
-                self.part.clear();
-            }
-            let whole = core::str::from_utf8(&self.part).ok().and_then(|part| part.chars().next());
-            if let Some(c) = whole {
-                self.part.clear();
-                self.take(c);
+                let [first, second] = self.unescape.push(char::from(*byte));
+                self.put(first);
+                self.put(second);
+            } else {
+                self.finish();
+                self.bytes(&[*byte]);
             }
         }
     }
@@ -292,19 +279,17 @@ impl<const N: usize> Decoder<N> {
     }
 
     /// The text, where it fitted.
-    pub(super) fn text(&self) -> Option<&String<N>> {
-        (!self.too_long).then_some(&self.text)
-    }
-
-    fn take(&mut self, c: char) {
-        let [first, second] = self.unescape.push(c);
-        self.put(first);
-        self.put(second);
+    pub(super) fn text(&self) -> Option<&str> {
+        core::str::from_utf8(&self.text).ok().filter(|_| !self.too_long)
     }
 
     fn put(&mut self, c: Option<char>) {
         if let Some(c) = c {
-            self.too_long = self.too_long || self.text.push(c).is_err();
+            self.bytes(c.encode_utf8(&mut [0; 4]).as_bytes());
         }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.too_long = self.too_long || self.text.extend_from_slice(bytes).is_err();
     }
 }

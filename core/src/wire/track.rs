@@ -1,6 +1,6 @@
 //! Follows the scanner through a batch: where tasks begin and end, and which bytes of them are kept.
 
-use super::field::{Field, NAME_MAX};
+use super::field::Field;
 use super::scan::{DEPTH_MAX, Mark, Scanner, SyntaxError, SyntaxKind};
 use super::task::{ID_MAX, Ids, Misfit};
 use super::text::Decoder;
@@ -12,7 +12,7 @@ pub(super) struct Tracker {
     /// The depth within a task: 1 for a task alone, 2 in an array, 0 before that is known.
     base: u32,
     place: Place,
-    name: Decoder<NAME_MAX>,
+    name: Decoder,
     task: Id,
     workflow: Id,
     /// A kept value was nested too deep.
@@ -51,7 +51,7 @@ pub(super) enum Step {
 #[derive(Clone, Debug)]
 struct Id {
     kind: IdKind,
-    text: Decoder<ID_MAX>,
+    text: Decoder,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -167,7 +167,7 @@ impl Tracker {
             }
             (Place::Name, Mark::KeyEnd) => {
                 self.name.finish();
-                let field = self.name.text().and_then(|name| Field::by_name(name));
+                let field = self.name.text().and_then(Field::by_name);
                 self.place = Place::Value { field, begun: false };
                 Step::Skip
             }
@@ -254,9 +254,10 @@ impl Id {
             IdKind::Absent => Err(Misfit::Missing { member: field.name() }),
             IdKind::Other => Err(Misfit::WrongType { member: field.name(), expected: "a string" }),
             IdKind::Text => match self.text.text() {
-                Some(text) if text.is_empty() => Err(Misfit::Missing { member: field.name() }),
-                Some(text) => Ok(text.clone()),
-                None => Err(Misfit::IdTooLong { member: field.name() }),
+                Some("") => Err(Misfit::Missing { member: field.name() }),
+                text => text
+                    .and_then(|text| heapless::String::try_from(text).ok())
+                    .ok_or_else(|| Misfit::IdTooLong { member: field.name() }),
             },
         }
     }
