@@ -1,5 +1,6 @@
 //! Dates as HTTP writes them.
 
+use super::word::word;
 use crate::wire::digits;
 
 /// Reads a date of any of the three forms of RFC 9110, section 5.6.7, as seconds since 1970; `None`: it is none.
@@ -16,7 +17,9 @@ use crate::wire::digits;
 #[must_use]
 pub fn http_date(text: &[u8]) -> Option<u64> {
     let (mut day, mut month, mut year, mut time) = (None, None, None, None);
-    for word in text.split(|byte| matches!(byte, b' ' | b',' | b'-')).filter(|word| !word.is_empty()) {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let word = word(&mut rest, *b" ,-");
         if let Some(value) = number(word) {
             if day.is_none() { day = Some(value) } else { year = Some((value, word.len())) }
         } else if word.contains(&b':') {
@@ -40,13 +43,13 @@ fn number(word: &[u8]) -> Option<u32> {
 }
 
 /// `HH:MM:SS` in seconds.
-fn clock(word: &[u8]) -> Option<u32> {
-    let (mut seconds, mut parts) = (0_u32, [23, 59, 60].iter());
-    for part in word.split(|byte| *byte == b':') {
-        let value = number(part).filter(|value| parts.next().is_some_and(|max| value <= max))?;
+fn clock(text: &[u8]) -> Option<u32> {
+    let (mut seconds, mut rest) = (0_u32, text);
+    for max in [23, 59, 60] {
+        let value = number(word(&mut rest, [b':'; 3])).filter(|value| *value <= max)?;
         seconds = seconds.wrapping_mul(60).wrapping_add(value);
     }
-    parts.as_slice().is_empty().then_some(seconds)
+    (rest.is_empty() && !text.ends_with(b":")).then_some(seconds)
 }
 
 /// 1 to 12; the names of days are none.

@@ -16,6 +16,7 @@ mod inbox;
 mod link;
 mod request;
 mod response;
+mod word;
 
 /// The streams' traits, in the version that [`Link`] and [`AsyncLink`] are made of.
 pub use {embedded_io, embedded_io_async};

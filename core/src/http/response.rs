@@ -4,6 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::date::http_date;
+use super::word::word;
 use crate::ports::{Cause, Head};
 use crate::wire::digits;
 
@@ -407,22 +408,33 @@ fn blank_line(bytes: &[u8], from: usize) -> Option<usize> {
 
 /// Reads a head up to its blank line: the digit of `HTTP/1.x`, the status, and what the headers say.
 fn read_head(head: &[u8]) -> Result<(u8, u16, Fields), ResponseError> {
-    let mut lines = head.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-    let (minor, status) = lines.next().and_then(status_line).ok_or(ResponseError::Syntax)?;
+    let mut rest = head;
+    let (minor, status) = status_line(line(&mut rest)).ok_or(ResponseError::Syntax)?;
     let mut fields = Fields::default();
-    for (nth, line) in lines.take_while(|line| !line.is_empty()).enumerate() {
-        if nth >= HEADERS_MAX {
+    let mut count = 0_usize;
+    loop {
+        let mut value = line(&mut rest);
+        if value.is_empty() {
+            return Ok((minor, status, fields));
+        }
+        count = count.wrapping_add(1);
+        if count > HEADERS_MAX {
             return Err(ResponseError::TooManyHeaders);
         }
-        let colon = line.iter().position(|byte| *byte == b':').ok_or(ResponseError::Syntax)?;
-        let (name, value) = line.split_at_checked(colon).ok_or(ResponseError::Syntax)?;
-        let value = value.get(1..).unwrap_or_default();
-        if name.is_empty() || !name.iter().all(is_token) || !value.iter().all(is_text) {
+        let whole = value.len();
+        let name = word(&mut value, [b':'; 3]);
+        if name.len() == whole || name.is_empty() || !name.iter().all(is_token) || !value.iter().all(is_text)
+        {
             return Err(ResponseError::Syntax);
         }
         fields.take(name, value.trim_ascii());
     }
-    Ok((minor, status, fields))
+}
+
+/// Takes a line off the front, and its end with it.
+fn line<'a>(rest: &mut &'a [u8]) -> &'a [u8] {
+    let line = word(rest, [b'\n'; 3]);
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// `HTTP/1.1 200 OK`, where the reason, and the blank before it, may be missing.
@@ -477,8 +489,10 @@ impl Fields {
             }
             self.chunked = true;
         } else if is(b"connection") {
-            let mut words = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-            self.close = self.close || words.any(|word| word.eq_ignore_ascii_case(b"close"));
+            let mut rest = value;
+            while !rest.is_empty() {
+                self.close |= word(&mut rest, [b','; 3]).trim_ascii().eq_ignore_ascii_case(b"close");
+            }
         } else if is(b"content-type") {
             self.json = is_json(value);
         } else if is(b"retry-after") {
@@ -500,7 +514,8 @@ impl Fields {
 
 /// `application/json`, or a kind of JSON such as `application/problem+json`.
 fn is_json(value: &[u8]) -> bool {
-    let kind = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let mut rest = value;
+    let kind = word(&mut rest, [b';'; 3]).trim_ascii();
     let ends_so = |ending: &[u8]| {
         let from = kind.len().saturating_sub(ending.len());
         kind.get(from..).is_some_and(|tail| tail.eq_ignore_ascii_case(ending))
