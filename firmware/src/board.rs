@@ -8,7 +8,6 @@
 
 use core::arch::{asm, naked_asm};
 use core::cell::Cell;
-use core::time::Duration;
 
 use cortex_m::interrupt::{Mutex, free};
 use cortex_m::peripheral::syst::SystClkSource;
@@ -163,9 +162,10 @@ impl Clock for BoardClock {
     }
 }
 
-/// Sleeps until a byte is on the line, for at most so long, and never longer than a second.
-pub fn sleep(time: Duration) {
-    let micros = u32::try_from(time.as_micros()).unwrap_or(SLEEP_MAX).clamp(10, SLEEP_MAX);
+/// Sleeps until a byte is on the line or it is so late, and never longer than a second.
+pub fn sleep(now: Instant, until: Instant) {
+    let micros = until.as_micros().saturating_sub(now.as_micros());
+    let micros = u32::try_from(micros).unwrap_or(SLEEP_MAX).clamp(10, SLEEP_MAX);
     let cycles = micros.saturating_mul(25) / 2;
     write(TIMER0 + 0x0c, 0);
     write(TIMER0, 0);

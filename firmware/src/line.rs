@@ -193,7 +193,7 @@ impl embedded_io::Read for SerialLink<'_> {
                 line.break_off();
                 return Err(LineError::TimedOut);
             }
-            board::sleep(now.until(self.deadline));
+            board::sleep(now, self.deadline);
         }
     }
 }
@@ -239,7 +239,7 @@ impl Link for SerialLink<'_> {
                     line.open();
                     tried = now;
                 }
-                State::Opening => board::sleep(now.until(self.deadline)),
+                State::Opening => board::sleep(now, self.deadline),
             }
         }
     }
@@ -268,7 +268,7 @@ impl Idle for LineIdle<'_> {
             if line.drain || now >= until {
                 return;
             }
-            board::sleep(now.until(until));
+            board::sleep(now, until);
         }
     }
 
