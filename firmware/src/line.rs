@@ -71,8 +71,10 @@ impl Line {
                 Ok(Frame { kind: Kind::Data, sequence, payload, .. }) if self.state == State::Open => {
                     if sequence == self.expected {
                         self.expected = self.expected.wrapping_add(1);
-                        self.arrived = Vec::from_slice(payload).unwrap_or_default();
                         self.read = 0;
+                        self.arrived.clear();
+                        // It fits: a frame carries no more.
+                        let _ = self.arrived.extend_from_slice(payload);
                     } else {
                         self.break_off();
                     }

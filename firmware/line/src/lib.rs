@@ -47,14 +47,20 @@ pub enum Kind {
 pub const DRAIN: &[u8] = b"drain";
 
 impl Kind {
-    const ALL: [Self; 6] = [Self::Open, Self::Opened, Self::Refused, Self::Data, Self::Close, Self::Command];
-
     const fn byte(self) -> u8 {
         self as u8 + 1
     }
 
-    fn parse(byte: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.byte() == byte)
+    const fn parse(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Open,
+            2 => Self::Opened,
+            3 => Self::Refused,
+            4 => Self::Data,
+            5 => Self::Close,
+            6 => Self::Command,
+            _ => return None,
+        })
     }
 }
 
@@ -74,31 +80,31 @@ pub struct Frame<'a> {
 impl Frame<'_> {
     /// Writes the frame as it goes onto the line and gives its length.
     pub fn encode(&self, into: &mut [u8; FRAME_MAX]) -> usize {
-        let head = [self.kind.byte(), self.connection, self.sequence];
         let payload = self.payload.get(..PAYLOAD_MAX).unwrap_or(self.payload);
-        let check = head.iter().chain(payload).fold(CRC_START, crc).to_be_bytes();
-        // `at` is where the next byte goes, `mark` where the present block's length goes: 0 is the first delimiter.
-        let (mut mark, mut at) = (1_usize, 2_usize);
-        for byte in head.iter().chain(payload).chain(&check) {
+        let head = [self.kind.byte(), self.connection, self.sequence];
+        *into = [0; FRAME_MAX];
+        // The first delimiter, the length of the first block, and the body where COBS leaves it.
+        let end = 2 + HEADER + payload.len();
+        put(into, 2, &head);
+        put(into, 2 + HEADER, payload);
+        let check = into.get(2..end).unwrap_or_default().iter().fold(CRC_START, crc);
+        put(into, end, &check.to_be_bytes());
+        // Each zero becomes the way to the next, the last one the way to the delimiter. All are below 256.
+        let end = end + CHECK;
+        let mut way = 0_u8;
+        for byte in into.get_mut(1..end).unwrap_or_default().iter_mut().rev() {
+            way = way.wrapping_add(1);
             if *byte == 0 {
-                put(into, mark, at - mark);
-                mark = at;
-            } else {
-                put(into, at, usize::from(*byte));
+                *byte = core::mem::take(&mut way);
             }
-            at += 1;
         }
-        put(into, mark, at - mark);
-        put(into, 0, 0);
-        put(into, at, 0);
-        at + 1
+        end + 1
     }
 }
 
-/// All values are below 256: block lengths are at most `COBS_MAX`.
-fn put(into: &mut [u8; FRAME_MAX], at: usize, value: usize) {
-    if let Some(place) = into.get_mut(at) {
-        *place = u8::try_from(value).unwrap_or(u8::MAX);
+fn put(into: &mut [u8; FRAME_MAX], at: usize, bytes: &[u8]) {
+    if let Some(place) = into.get_mut(at..at + bytes.len()) {
+        place.copy_from_slice(bytes);
     }
 }
 
