@@ -65,6 +65,17 @@ fn main() -> ! {
 /// The session, in static memory: on the stack it would be moved, and take its room several times.
 type Worker2 = Session<'static, SLOTS, RESULT>;
 
+/// What the session works in.
+struct Memory {
+    receive: [u8; RECEIVE],
+    send: [u8; SEND],
+    token: [u8; TOKEN],
+}
+
+impl Memory {
+    const EMPTY: Self = Self { receive: [0; RECEIVE], send: [0; SEND], token: [0; TOKEN] };
+}
+
 #[inline(never)]
 fn work(session: &mut Worker2) -> Exit {
     let Some(line) = cortex_m::singleton!(: RefCell<Line> = RefCell::new(Line::new())) else {
@@ -72,7 +83,7 @@ fn work(session: &mut Worker2) -> Exit {
     };
     let line = &*line;
     let mut tasks = Measurements::new();
-    say(&["working on ", TASK_TYPE]);
+    say(&[b"working on ", TASK_TYPE.as_bytes()]);
     run(session, &mut SerialLink::new(line), &mut LineIdle(line), &BoardClock, &mut tasks);
     report(line.borrow().broken(), tasks.begun);
     Exit::Well
@@ -81,9 +92,7 @@ fn work(session: &mut Worker2) -> Exit {
 /// Makes the session; `None`: the names or the memory do not fit, or it was made before.
 #[inline(never)]
 fn session() -> Option<&'static mut Worker2> {
-    let receive = cortex_m::singleton!(: [u8; RECEIVE] = [0; RECEIVE])?;
-    let send = cortex_m::singleton!(: [u8; SEND] = [0; SEND])?;
-    let token = cortex_m::singleton!(: [u8; TOKEN] = [0; TOKEN])?;
+    let Memory { receive, send, token } = cortex_m::singleton!(: Memory = Memory::EMPTY)?;
     let buffers = Buffers { receive, send, token };
     let place = cortex_m::singleton!(: Option<Worker2> = None)?;
     Session::place(place, POLICY, board::seed(), CONFIG, buffers).ok()
@@ -93,30 +102,26 @@ fn session() -> Option<&'static mut Worker2> {
 #[inline(never)]
 fn report(broken: u32, begun: u32) {
     let (used, all) = board::stack();
-    let figures = [
-        ("tasks_begun", begun as usize),
-        ("connections_broken", broken as usize),
-        ("peak_stack", used),
-        ("stack_room", all),
-        ("session", size_of::<Worker2>()),
-        ("worker_4", size_of::<Worker<4>>()),
-        ("worker_8", size_of::<Worker<8>>()),
-    ];
-    for (name, figure) in figures {
-        let mut memory = [0; 20];
-        let digits = serde_json_core::to_slice(&figure, &mut memory).unwrap_or(0);
-        say(&[
-            name,
-            " = ",
-            memory.get(..digits).and_then(|text| str::from_utf8(text).ok()).unwrap_or_default(),
-        ]);
-    }
+    figure("tasks_begun", begun as usize);
+    figure("connections_broken", broken as usize);
+    figure("peak_stack", used);
+    figure("stack_room", all);
+    figure("session", size_of::<Worker2>());
+    figure("worker_4", size_of::<Worker<4>>());
+    figure("worker_8", size_of::<Worker<8>>());
+}
+
+#[inline(never)]
+fn figure(name: &str, figure: usize) {
+    let mut memory = [0; 20];
+    let digits = serde_json_core::to_slice(&figure, &mut memory).unwrap_or(0);
+    say(&[name.as_bytes(), b" = ", memory.get(..digits).unwrap_or_default()]);
 }
 
 /// Prints a line.
-fn say(parts: &[&str]) {
+fn say(parts: &[&[u8]]) {
     for part in parts {
-        board::CONSOLE.send(part.as_bytes());
+        board::CONSOLE.send(part);
     }
     board::CONSOLE.send(b"\n");
 }
