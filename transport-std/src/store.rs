@@ -159,9 +159,10 @@ impl Store {
         Ok(Self { directory, bounds, room, serial: AtomicU64::new(0), _lock: held })
     }
 
-    /// What each part holds.
-    pub(crate) fn used(&self) -> [(Part, Used); 3] {
-        Part::ALL.map(|part| (part, self.of(part, |room| room.used)))
+    /// Shows what each part holds, to one at a time: whoever looks later sees what is newer.
+    pub(crate) fn look<T>(&self, mut look: impl FnMut(Part, Used) -> T) -> [T; 3] {
+        let [waiting, dead, damaged] = &*lock(&self.room);
+        [look(Part::Waiting, waiting.used), look(Part::Dead, dead.used), look(Part::Damaged, damaged.used)]
     }
 
     /// Writes a result, and answers when it is durable. `beyond`: also beyond the bound.
@@ -366,7 +367,7 @@ mod tests {
     fn a_part_takes_nothing_beyond_its_bound_and_looks_again_for_room() {
         let directory = std::env::temp_dir().join(format!("downbeat-bounds-{}", std::process::id()));
         let store = Store::open(&directory, Bounds { bytes: 10, files: 2 }).unwrap();
-        let used = || store.used().map(|(_, used)| (used.files, used.bytes));
+        let used = || store.look(|_, used| (used.files, used.bytes));
         assert_eq!(used(), [(0, 0); 3]);
         // One is taken, however large.
         store.keep(&[b'x'; 11], false).unwrap();
@@ -388,7 +389,7 @@ mod tests {
         assert!(store.retire(&name, &[b'x'; 5]).unwrap());
         drop(store);
         let store = Store::open(&directory, Bounds::default()).unwrap();
-        assert_eq!(store.used().map(|(_, used)| used.files), [1, 2, 0]);
+        assert_eq!(store.look(|_, used| used.files), [1, 2, 0]);
         fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -177,10 +177,10 @@ impl Shared {
     /// Says how full the store is, where somebody wants to know.
     pub(crate) fn measure_store(&self) {
         let (Some(store), Some(metrics)) = (&self.store, &self.metrics) else { return };
-        for (part, used) in store.used() {
+        store.look(|part, used| {
             metrics.set(Name::StoreFiles, &[part.name()], i64::try_from(used.files).unwrap_or(i64::MAX));
             metrics.set(Name::StoreBytes, &[part.name()], i64::try_from(used.bytes).unwrap_or(i64::MAX));
-        }
+        });
     }
 
     /// Delivers an event; the description is made only where somebody listens.
