@@ -67,8 +67,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Run(args) => run::run(*args, &logs),
         Command::Dev(args) => dev::run(&args, &logs),
         Command::Demo(args) => demo::run(&args, &logs),
-        Command::Check(args) => check::check(args),
-        Command::Explain(args) => check::explain(args),
+        Command::Check(args) => check::check(&args),
+        Command::Explain(args) => check::explain(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "downbeat", &mut script);

@@ -1,6 +1,6 @@
 //! Settings from the environment, in the spellings of all of Conductor's SDKs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::error::Error;
@@ -41,11 +41,14 @@ struct Property {
     apply: fn(&mut Worker, &str) -> Option<()>,
 }
 
-const PREFIX: &str = "CONDUCTOR_WORKER_";
-const DOTTED: &str = "conductor.worker.";
+/// What the names of workers' variables begin with; in the first the property is in upper case.
+const PREFIXES: [&str; 3] = ["CONDUCTOR_WORKER_", "conductor.worker.", "conductor_worker_"];
 
 /// What other SDKs can be told and a Downbeat worker needs not be: accepted, without effect.
-const WITHOUT_EFFECT: [&str; 6] = [
+const WITHOUT_EFFECT: [&str; 9] = [
+    "EXECUTOR",
+    "ISOLATION",
+    "NON_BLOCKING_ASYNC",
     "POLL_TIMEOUT",
     "LEASE_EXTEND_ENABLED",
     "LEASE_EXTEND_THRESHOLD",
@@ -85,10 +88,11 @@ const PROPERTIES: [Property; 5] = [
     Property {
         name: "poll_interval",
         spellings: &["POLL_INTERVAL", "POLL_INTERVAL_MILLIS", "POLLING_INTERVAL"],
-        allowed: "whole milliseconds from 1 to 3600000",
+        allowed: "milliseconds from 1 to 3600000",
         apply: |worker, value| {
-            let millis = value.parse().ok().filter(|millis| (1..=3_600_000).contains(millis));
-            millis.map(|millis| worker.policy.poll_interval = Duration::from_millis(millis))
+            // Python's SDK takes 100.0.
+            let millis = value.parse().ok().filter(|millis: &f64| (1.0..=3_600_000.0).contains(millis));
+            millis.map(|millis| worker.policy.poll_interval = Duration::from_secs_f64(millis / 1_000.0))
         },
     },
     Property {
@@ -97,8 +101,8 @@ const PROPERTIES: [Property; 5] = [
         allowed: "true or false",
         apply: |worker, value| {
             worker.paused = match value.to_ascii_lowercase().as_str() {
-                "true" | "1" | "yes" => true,
-                "false" | "0" | "no" => false,
+                "true" | "1" | "yes" | "on" => true,
+                "false" | "0" | "no" | "off" => false,
                 _ => return None,
             };
             Some(())
@@ -107,7 +111,7 @@ const PROPERTIES: [Property; 5] = [
 ];
 
 impl Environment {
-    /// Takes the process's variables that begin with `CONDUCTOR_` or `conductor.`.
+    /// Takes the process's variables that begin with `CONDUCTOR_`, `conductor.` or `conductor_`.
     pub(crate) fn of_process() -> Self {
         Self::new(
             std::env::vars_os()
@@ -116,7 +120,9 @@ impl Environment {
     }
 
     pub(crate) fn new(variables: impl IntoIterator<Item = (String, String)>) -> Self {
-        let ours = |name: &str| name.starts_with("CONDUCTOR_") || name.starts_with("conductor.");
+        let ours = |name: &str| {
+            ["CONDUCTOR_", "conductor.", "conductor_"].iter().any(|prefix| name.starts_with(prefix))
+        };
         Self { variables: variables.into_iter().filter(|(name, _)| ours(name)).collect() }
     }
 
@@ -148,50 +154,71 @@ impl Environment {
     }
 
     fn find(&self, task: &str, property: &Property) -> Option<(&str, &str)> {
-        let upper = upper(task);
-        let upper_scopes = [format!("{PREFIX}{upper}_"), format!("{PREFIX}ALL_"), PREFIX.to_owned()];
-        let dotted_scopes = [format!("{DOTTED}{task}."), format!("{DOTTED}all."), DOTTED.to_owned()];
-        for (upper, dotted) in upper_scopes.iter().zip(&dotted_scopes) {
-            let spelled = property.spellings.iter().map(|spelling| format!("{upper}{spelling}"));
-            let dotted =
-                property.spellings.iter().map(|spelling| format!("{dotted}{}", spelling.to_lowercase()));
-            for name in spelled.chain(dotted) {
-                if let Some((name, value)) = self.variables.get_key_value(&name) {
-                    return Some((name, value));
-                }
-            }
-        }
-        None
+        let found = names(task, property.spellings).find_map(|name| self.variables.get_key_value(&name))?;
+        Some((found.0, found.1))
     }
 
     /// The variables for workers that mean nothing here, given the task types that there are: likely mistakes.
-    pub(crate) fn unknown<'a>(&'a self, tasks: &'a [String]) -> impl Iterator<Item = &'a str> {
-        self.variables.keys().map(String::as_str).filter(move |name| {
-            let known = |rest: &str, separator: char, same: &dyn Fn(&str) -> String| {
-                let scopes = tasks.iter().map(|task| same(task)).chain([same("all"), String::new()]);
-                let mut properties = scopes.filter_map(|scope| {
-                    if scope.is_empty() {
-                        return Some(rest);
-                    }
-                    rest.strip_prefix(scope.as_str())?.strip_prefix(separator)
-                });
-                properties.any(is_property)
-            };
-            if let Some(rest) = name.strip_prefix(PREFIX) {
-                !known(rest, '_', &upper)
-            } else if let Some(rest) = name.strip_prefix(DOTTED) {
-                !known(rest, '.', &str::to_owned)
-            } else {
-                false
-            }
-        })
+    pub(crate) fn unknown(&self, tasks: &[String]) -> impl Iterator<Item = &str> {
+        let of_workers = |name: &&str| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        let spellings: Vec<&str> = spellings().collect();
+        let any = self.variables.keys().map(String::as_str).any(|name| of_workers(&name));
+        let tasks = if any { tasks } else { &[] };
+        let known: BTreeSet<String> =
+            tasks.iter().map(String::as_str).flat_map(|task| names(task, &spellings)).collect();
+        let named = self.variables.keys().map(String::as_str).filter(of_workers);
+        named.filter(move |name| !known.contains(*name))
     }
 }
 
-fn is_property(name: &str) -> bool {
-    let name = name.to_uppercase();
-    let mut known = PROPERTIES.iter().flat_map(|property| property.spellings).chain(&WITHOUT_EFFECT);
-    known.any(|spelling| *spelling == name)
+/// The environment variables that set a property of a worker for this task type, the strongest first, in the spellings
+/// of all of Conductor's SDKs. Properties: `slots`, `domain`, `worker_id`, `poll_interval`, `paused`; of another one
+/// there are none.
+///
+/// ```
+/// let names = downbeat::variables("resize-it", "slots");
+/// assert_eq!(names[0], "CONDUCTOR_WORKER_RESIZE_IT_SLOTS");
+/// assert!(names.contains(&"conductor.worker.resize-it.thread_count".to_owned()));
+/// ```
+#[must_use]
+pub fn variables(task: &str, property: &str) -> Vec<String> {
+    let property = PROPERTIES.iter().find(|known| known.name == property);
+    property.into_iter().flat_map(|property| names(task, property.spellings)).collect()
+}
+
+/// The names of variables for these spellings, the strongest first: the worker's own, those of all, those without a name;
+/// at equal rank the upper case first.
+fn names<'s>(task: &str, spellings: &'s [&'s str]) -> impl Iterator<Item = String> + use<'s> {
+    let [shell, dotted, lower] = PREFIXES;
+    let prefixes = [
+        format!("{shell}{}_", upper(task)),
+        // As Python writes it: with what no shell takes, but a container's description does.
+        format!("{shell}{}_", task.to_uppercase()),
+        format!("{dotted}{task}."),
+        format!("{lower}{task}_"),
+        format!("{shell}ALL_"),
+        format!("{dotted}all."),
+        format!("{lower}all_"),
+        shell.to_owned(),
+        dotted.to_owned(),
+        lower.to_owned(),
+    ];
+    prefixes.into_iter().flat_map(move |prefix| {
+        let is_upper = prefix.starts_with(shell);
+        spellings.iter().map(move |spelling| {
+            if is_upper {
+                format!("{prefix}{spelling}")
+            } else {
+                format!("{prefix}{}", spelling.to_lowercase())
+            }
+        })
+    })
+}
+
+/// All spellings of all properties, those without effect too.
+fn spellings() -> impl Iterator<Item = &'static str> {
+    let known = PROPERTIES.iter().flat_map(|property| property.spellings).chain(&WITHOUT_EFFECT);
+    known.copied()
 }
 
 /// A task type as it stands in a variable's name: upper case, and `_` for what no variable can have.

@@ -47,7 +47,7 @@ mod trust;
 mod worker;
 
 pub use clock::StdClock;
-pub use config::{Origin, Setting};
+pub use config::{Origin, Setting, variables};
 pub use context::Context;
 pub use error::{Error, TaskError};
 pub use event::{Event, EventKind};

@@ -25,9 +25,11 @@ fn the_most_specific_spelling_wins() {
     let specific = ("CONDUCTOR_WORKER_RESIZE_IT_THREAD_COUNT", "7");
     let dotted = ("conductor.worker.resize-it.thread_count", "6");
     let all = ("CONDUCTOR_WORKER_ALL_THREAD_COUNT", "5");
+    let python = ("CONDUCTOR_WORKER_RESIZE-IT_THREAD_COUNT", "8");
+    let python_lower = ("conductor_worker_resize-it_thread_count", "9");
     let dotted_all = ("conductor.worker.all.concurrency", "4");
     let legacy = ("CONDUCTOR_WORKER_CONCURRENCY", "3");
-    let mut variables = vec![legacy, dotted_all, all, dotted, specific];
+    let mut variables = vec![legacy, dotted_all, all, python_lower, dotted, python, specific];
     while let Some((name, value)) = variables.last().copied() {
         assert_eq!(won(&variables), [(format!("slots={value}"), name.to_owned())]);
         variables.pop();
@@ -52,6 +54,9 @@ fn every_property_has_its_spellings() {
         assert_eq!(won(&[(&variable, "20")]), [(format!("{property}=20"), variable.clone())]);
     }
     assert_eq!(won(&[("CONDUCTOR_WORKER_PAUSED", "True")])[0].0, "paused=True");
+    assert_eq!(won(&[("CONDUCTOR_WORKER_PAUSED", "off")])[0].0, "paused=off");
+    // Python reads it as a number with a fraction.
+    assert_eq!(won(&[("conductor.worker.resize-it.poll_interval", "100.0")])[0].0, "poll_interval=100.0");
 }
 
 #[test]
@@ -59,7 +64,8 @@ fn a_value_that_is_not_allowed_is_named_with_what_is() {
     for (name, value, allowed) in [
         ("CONDUCTOR_WORKER_ALL_SLOTS", "many", "a whole number from 1 to 32767"),
         ("CONDUCTOR_WORKER_RESIZE_IT_THREAD_COUNT", "0", "a whole number from 1 to 32767"),
-        ("CONDUCTOR_WORKER_POLL_INTERVAL", "100ms", "whole milliseconds from 1 to 3600000"),
+        ("CONDUCTOR_WORKER_POLL_INTERVAL", "100ms", "milliseconds from 1 to 3600000"),
+        ("CONDUCTOR_WORKER_POLL_INTERVAL", "NaN", "milliseconds from 1 to 3600000"),
         ("CONDUCTOR_WORKER_ALL_PAUSED", "perhaps", "true or false"),
     ] {
         let error = runner(&[(name, value)], &["resize-it"]).settings().unwrap_err().to_string();
@@ -73,6 +79,9 @@ fn variables_that_mean_nothing_are_told() {
         ("CONDUCTOR_WORKER_RESIZE_IT_SLOTS", "1"),
         ("CONDUCTOR_WORKER_ALL_LEASE_EXTEND_ENABLED", "true"),
         ("CONDUCTOR_WORKER_POLL_TIMEOUT", "100"),
+        ("CONDUCTOR_WORKER_ISOLATION", "thread"),
+        ("CONDUCTOR_WORKER_RESIZE-IT_DOMAIN", "eu"),
+        ("conductor_worker_all_executor", "ractor"),
         ("CONDUCTOR_WORKER_RESIZED_SLOTS", "1"),
         ("CONDUCTOR_WORKER_RESIZE_IT_SLOT", "1"),
         ("conductor.worker.resize-it.thread", "1"),
@@ -96,6 +105,21 @@ fn half_of_the_credentials_is_an_error_that_names_the_other() {
     let error = Runner::from_variables(owned).unwrap_err().to_string();
     assert!(error.contains("CONDUCTOR_AUTH_KEY is set and CONDUCTOR_AUTH_SECRET is not"), "{error}");
     assert!(matches!(Runner::from_variables([]).unwrap_err(), Error::NoServer));
+}
+
+#[test]
+fn javas_older_names_of_the_credentials_count_where_the_usual_ones_are_not_set() {
+    let of = |variables: &[(&str, &str)]| {
+        let server = [("CONDUCTOR_SERVER_URL", "http://h/api")];
+        let all = server.iter().chain(variables);
+        Runner::from_variables(all.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    };
+    let java = [("CONDUCTOR_SERVER_AUTH_KEY", "k"), ("CONDUCTOR_SERVER_AUTH_SECRET", "s")];
+    assert!(format!("{:?}", of(&java).unwrap()).contains("credentials: Some"));
+    let error = of(&java[..1]).unwrap_err().to_string();
+    assert!(error.contains("CONDUCTOR_SERVER_AUTH_SECRET is not"), "{error}");
+    let error = of(&[java[0], java[1], ("CONDUCTOR_AUTH_KEY", "k")]).unwrap_err().to_string();
+    assert!(error.contains("CONDUCTOR_AUTH_SECRET is not"), "{error}");
 }
 
 #[test]

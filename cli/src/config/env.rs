@@ -17,10 +17,8 @@ pub(crate) const AUTH_KEY: &str = "CONDUCTOR_AUTH_KEY";
 /// Its secret.
 pub(crate) const AUTH_SECRET: &str = "CONDUCTOR_AUTH_SECRET";
 
-/// How the SDKs spell a worker's slots.
-pub(crate) const SLOTS: &[&str] = &["SLOTS", "THREAD_COUNT", "CONCURRENCY", "BATCH_SIZE"];
-/// How the SDKs spell the cap of an empty queue's delay.
-pub(crate) const POLL_INTERVAL: &[&str] = &["POLL_INTERVAL", "POLL_INTERVAL_MILLIS", "POLLING_INTERVAL"];
+/// Java's older names of both, which count where neither of the usual ones is set.
+pub(crate) const JAVA_AUTH: [&str; 2] = ["CONDUCTOR_SERVER_AUTH_KEY", "CONDUCTOR_SERVER_AUTH_SECRET"];
 
 /// The variables, taken once. `Debug` shows their names alone.
 #[derive(Clone, Default)]
@@ -64,40 +62,27 @@ impl Env {
         }
     }
 
-    /// A worker's property: the worker's own variable before that of all, upper case before dotted.
+    /// A worker's property, in whatever spelling the library takes it: the strongest counts.
     pub(crate) fn worker<T>(
         &self,
         task: &str,
-        spellings: &[&str],
+        property: &str,
         parse: fn(&str) -> Result<T, String>,
         problems: &mut Vec<Problem>,
     ) -> Option<Sourced<T>> {
-        let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-        let own: String = task.chars().map(upper).collect();
-        let scopes = [
-            (format!("CONDUCTOR_WORKER_{own}_"), format!("conductor.worker.{task}.")),
-            ("CONDUCTOR_WORKER_ALL_".to_owned(), "conductor.worker.all.".to_owned()),
-            ("CONDUCTOR_WORKER_".to_owned(), "conductor.worker.".to_owned()),
-        ];
-        for (upper, dotted) in scopes {
-            let uppers = spellings.iter().map(|spelling| format!("{upper}{spelling}"));
-            let dots = spellings.iter().map(|spelling| format!("{dotted}{}", spelling.to_lowercase()));
-            if let Some(name) = uppers.chain(dots).find(|name| self.get(name).is_some()) {
-                return self.take(&name, parse, problems);
-            }
-        }
-        None
+        let names = downbeat::variables(task, property);
+        let name = names.into_iter().find(|name| self.get(name).is_some())?;
+        self.take(&name, parse, problems)
     }
 }
-
-/// What both spellings of a worker's variables begin with.
-const OF_WORKERS: [&str; 2] = ["CONDUCTOR_WORKER_", "conductor.worker."];
 
 impl Env {
     /// The variables for workers that mean nothing to workers for these task types. The library, whose names they
     /// are, knows; it takes them from the description of a runner.
     pub(crate) fn unknown<'a>(&self, tasks: impl Iterator<Item = &'a str>) -> Vec<String> {
-        let of_workers = |name: &str| OF_WORKERS.iter().any(|prefix| name.starts_with(prefix));
+        // What is no worker's is none of its affair: a half of the credentials, for one.
+        let of_workers =
+            |name: &str| name.to_ascii_lowercase().replace('.', "_").starts_with("conductor_worker_");
         let variables = self.variables.iter().filter(|(name, _)| of_workers(name));
         let variables = variables.map(|(name, value)| (name.clone(), value.clone()));
         let server = (SERVER_URL.to_owned(), "http://localhost".to_owned());
@@ -109,10 +94,12 @@ impl Env {
     }
 }
 
-/// `POLL_INTERVAL` is in milliseconds everywhere; a unit may be added.
+/// `POLL_INTERVAL` is in milliseconds everywhere, in Python with a fraction; a unit may be added.
 pub(crate) fn millis(text: &str) -> Result<Duration, String> {
-    if text.chars().all(|c| c.is_ascii_digit()) {
-        return value::time_limit(&format!("{text}ms"));
-    }
-    value::time_limit(text)
+    let millis = text.parse().ok().filter(|millis: &f64| (1.0..=3_600_000.0).contains(millis));
+    let time = || value::time_limit(text).ok();
+    let time = millis.map(|millis| Duration::from_secs_f64(millis / 1_000.0)).or_else(time);
+    time.ok_or_else(|| {
+        "milliseconds, from 1 to 3600000, or a time with its unit: 500ms, 30s, 5m or 1h".to_owned()
+    })
 }

@@ -216,8 +216,9 @@ fn auth(problems: &mut Vec<Problem>, env: &Env, file: AuthFile) -> Option<Auth> 
         }
         found
     };
-    let own_key = secret_of(env::AUTH_KEY);
-    let own_secret = secret_of(env::AUTH_SECRET);
+    let usual = [env::AUTH_KEY, env::AUTH_SECRET];
+    let names = if usual.iter().any(|name| env.get(name).is_some()) { usual } else { env::JAVA_AUTH };
+    let [own_key, own_secret] = names.map(secret_of);
     let key = match own_key {
         Some(key) => Some(key),
         None => file.key.map(|key| key.map(Secret)).or_else(|| named(file.key_env, "auth_key_env")),
@@ -299,11 +300,11 @@ fn worker(part: file::Worker, env: &Env, whole_file: bool, problems: &mut Vec<Pr
     }
     let (task, command) = (part.task?, part.command?);
     let name = task.value.clone();
-    let slots = over(part.slots, || env.worker(&name, env::SLOTS, value::slots, problems));
-    let domain = over(part.domain, || env.worker(&name, &["DOMAIN"], value::text, problems));
-    let paused = over(part.paused, || env.worker(&name, &["PAUSED"], value::switch, problems));
-    let interval = over(part.poll_interval, || env.worker(&name, env::POLL_INTERVAL, env::millis, problems));
-    let worker_id = over(part.worker_id, || env.worker(&name, &["WORKER_ID"], value::text, problems));
+    let slots = over(part.slots, || env.worker(&name, "slots", value::slots, problems));
+    let domain = over(part.domain, || env.worker(&name, "domain", value::text, problems));
+    let paused = over(part.paused, || env.worker(&name, "paused", value::switch, problems));
+    let interval = over(part.poll_interval, || env.worker(&name, "poll_interval", env::millis, problems));
+    let worker_id = over(part.worker_id, || env.worker(&name, "worker_id", value::text, problems));
     let grace = part.grace.unwrap_or_else(|| Sourced::default(exec::GRACE));
     let mut words = command.value.into_iter();
     let run = exec::Command {

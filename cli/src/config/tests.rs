@@ -249,6 +249,27 @@ fn half_of_the_credentials_are_refused() {
 }
 
 #[test]
+fn javas_older_names_of_the_credentials_count_where_the_usual_ones_are_not_set() {
+    let text = WHOLE.replace("auth_key = \"key\"\nauth_secret_env = \"SECRET\"\n", "");
+    let source =
+        |env: &Env| with_file(&text, Flags::default(), env).unwrap().auth.map(|auth| auth.secret.source);
+    let java = [("CONDUCTOR_SERVER_AUTH_KEY", "k"), ("CONDUCTOR_SERVER_AUTH_SECRET", "s")];
+    assert_eq!(source(&Env::of(java)), Some(Source::Env("CONDUCTOR_SERVER_AUTH_SECRET".to_owned())));
+    let both = [java[0], java[1], ("CONDUCTOR_AUTH_KEY", "k"), ("CONDUCTOR_AUTH_SECRET", "s")];
+    assert_eq!(source(&Env::of(both)), Some(Source::Env("CONDUCTOR_AUTH_SECRET".to_owned())));
+}
+
+#[test]
+fn a_poll_interval_is_in_milliseconds_with_a_fraction_or_has_its_unit() {
+    for (text, millis) in [("100", 100), ("100.0", 100), ("250ms", 250), ("2s", 2_000)] {
+        assert_eq!(env::millis(text), Ok(Duration::from_millis(millis)), "{text}");
+    }
+    for text in ["0", "-1", "NaN", "inf", "soon", "4000000", "1e99", ""] {
+        assert!(env::millis(text).unwrap_err().starts_with("milliseconds, from 1 to 3600000"), "{text}");
+    }
+}
+
+#[test]
 fn addresses_are_checked_and_credentials_in_them_refused() {
     for good in ["http://localhost:8080/api", "https://h", "http://[::1]:80/api", "http://h/a/b/"] {
         assert!(value::url(good).is_ok(), "{good}");

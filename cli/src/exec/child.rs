@@ -22,7 +22,12 @@ const LEFTOVER: Duration = Duration::from_secs(1);
 const WAIT_SLICE: Duration = Duration::from_millis(10);
 
 /// The variables that hold the runner's own credentials; a command gets them only from its `env`.
-const CREDENTIALS: [&str; 2] = ["CONDUCTOR_AUTH_KEY", "CONDUCTOR_AUTH_SECRET"];
+const CREDENTIALS: [&str; 4] = [
+    "CONDUCTOR_AUTH_KEY",
+    "CONDUCTOR_AUTH_SECRET",
+    "CONDUCTOR_SERVER_AUTH_KEY",
+    "CONDUCTOR_SERVER_AUTH_SECRET",
+];
 
 /// The groups that are alive. A number leaves before its process is reaped, and so before it can be another's.
 static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());

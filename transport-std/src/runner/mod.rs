@@ -117,13 +117,15 @@ impl Runner {
 
     /// Starts a description from the environment, with the variables of Conductor's SDKs.
     ///
-    /// - `CONDUCTOR_SERVER_URL`, and `CONDUCTOR_AUTH_KEY` with `CONDUCTOR_AUTH_SECRET`.
+    /// - `CONDUCTOR_SERVER_URL`, and `CONDUCTOR_AUTH_KEY` with `CONDUCTOR_AUTH_SECRET` (or, where neither is set, Java's
+    ///   older `CONDUCTOR_SERVER_AUTH_KEY` with `CONDUCTOR_SERVER_AUTH_SECRET`).
     /// - `CONDUCTOR_TLS_CA_PATH`: as [`Runner::ca_file`].
     /// - `CONDUCTOR_WORKER_<TASK>_<PROPERTY>`, `CONDUCTOR_WORKER_ALL_<PROPERTY>` and `CONDUCTOR_WORKER_<PROPERTY>`,
     ///   the first that is set, override what the code says of each worker; so do `conductor.worker.<task>.<property>`
     ///   and `conductor.worker.all.<property>`. Properties: `SLOTS` (also `THREAD_COUNT`, `CONCURRENCY`,
     ///   `BATCH_SIZE`), `DOMAIN`, `WORKER_ID`, `POLL_INTERVAL` (milliseconds; also `POLL_INTERVAL_MILLIS`,
-    ///   `POLLING_INTERVAL`), `PAUSED`. In `<TASK>` whatever is no letter or digit is `_`.
+    ///   `POLLING_INTERVAL`), `PAUSED`. In `<TASK>` whatever is no letter or digit is `_`. [`variables`](crate::variables)
+    ///   lists the names of one.
     ///
     /// # Errors
     /// No server is named, or only one of key and secret.
@@ -146,16 +148,22 @@ impl Runner {
     }
 
     fn from_environment(environment: Environment) -> Result<Self, Error> {
-        const KEY: &str = "CONDUCTOR_AUTH_KEY";
-        const SECRET: &str = "CONDUCTOR_AUTH_SECRET";
+        /// The names that all SDKs have, and Java's older ones.
+        const PAIRS: [[&str; 2]; 2] = [
+            ["CONDUCTOR_AUTH_KEY", "CONDUCTOR_AUTH_SECRET"],
+            ["CONDUCTOR_SERVER_AUTH_KEY", "CONDUCTOR_SERVER_AUTH_SECRET"],
+        ];
         let url = environment.get("CONDUCTOR_SERVER_URL").ok_or(Error::NoServer)?;
         let mut runner = Self::builder(url);
-        runner = match (environment.get(KEY), environment.get(SECRET)) {
-            (Some(key), Some(secret)) => runner.auth(key, secret),
-            (None, None) => runner,
-            (Some(_), None) => return Err(Error::HalfCredentials { present: KEY, missing: SECRET }),
-            (None, Some(_)) => return Err(Error::HalfCredentials { present: SECRET, missing: KEY }),
-        };
+        for [key, secret] in PAIRS {
+            runner = match (environment.get(key), environment.get(secret)) {
+                (None, None) => continue,
+                (Some(key), Some(secret)) => runner.auth(key, secret),
+                (Some(_), None) => return Err(Error::HalfCredentials { present: key, missing: secret }),
+                (None, Some(_)) => return Err(Error::HalfCredentials { present: secret, missing: key }),
+            };
+            break;
+        }
         runner.ca_file = environment.get("CONDUCTOR_TLS_CA_PATH").map(PathBuf::from);
         runner.environment = environment;
         Ok(runner)
