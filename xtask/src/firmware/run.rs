@@ -45,13 +45,16 @@ pub(crate) struct Pace {
     patience: Duration,
     /// Of so many frames one is damaged. A task is some 20 frames, and one that is lost costs a lease.
     one_in: u32,
+    /// How often the quiet part may be begun until all goes without a second try; as often a task may be tried again.
+    quiet: u32,
 }
 
 impl Pace {
     /// The model gives a lapsed task away at once.
-    pub(crate) const MODEL: Self = Self { patience: Duration::from_secs(120), one_in: 16 };
-    /// A real server looks for lapsed tasks every 30 s or so, and then waits before the retry.
-    pub(crate) const REAL: Self = Self { patience: Duration::from_secs(300), one_in: 32 };
+    pub(crate) const MODEL: Self = Self { patience: Duration::from_secs(120), one_in: 16, quiet: 1 };
+    /// A real server looks for lapsed tasks every 30 s or so, and then waits before the retry. Fresh from its start, or
+    /// on a busy machine, it may be slower than the firmware waits for an answer, which costs the task in it a try.
+    pub(crate) const REAL: Self = Self { patience: Duration::from_secs(300), one_in: 32, quiet: 3 };
 }
 
 /// The address in the base of an API, `http://127.0.0.1:PORT/api`.
@@ -62,7 +65,7 @@ pub(crate) fn address(url: &str) -> Result<SocketAddr, Failure> {
 
 /// Runs the image and gives the figures that it printed in the end.
 pub(crate) fn run(image: &Path, server: &Server, workflows: u32) -> Result<Sizes, Failure> {
-    cases::register(&server.api, 1)?;
+    cases::register(&server.api, server.pace.quiet)?;
     cases::register_workflow(&server.api)?;
     let bridge = Bridge::start(server.address, 4711)?;
     let mut board = Board::start(image, bridge.port)?;
@@ -74,11 +77,7 @@ pub(crate) fn run(image: &Path, server: &Server, workflows: u32) -> Result<Sizes
 
 fn parts(server: &Server, bridge: &Bridge, board: &mut Board, workflows: u32) -> Result<(), Failure> {
     let api = &server.api;
-    let watch = Stopwatch::start();
-    let quiet = cases::one_of_each(api)?;
-    wait_for(&quiet, server, board)?;
-    quiet.iter().try_for_each(|case| case.check(api, true))?;
-    told("quiet", quiet.len(), &watch);
+    quiet(server, board)?;
 
     cases::register(api, RETRIES)?;
     let mut rows = Vec::new();
@@ -106,6 +105,27 @@ fn parts(server: &Server, bridge: &Bridge, board: &mut Board, workflows: u32) ->
     rows.extend(bridge.tally().rows().map(|(name, hits)| Row::of(name, 1, u64::from(hits))));
     table::judge(&rows)?;
     drain(server, bridge, board)
+}
+
+/// One workflow of each kind, without a fault: no more tries than the kind asks for.
+fn quiet(server: &Server, board: &mut Board) -> Result<(), Failure> {
+    let api = &server.api;
+    for left in (0..server.pace.quiet).rev() {
+        let watch = Stopwatch::start();
+        let cases = cases::one_of_each(api)?;
+        wait_for(&cases, server, board)?;
+        // Each has ended once, even where that took more tries.
+        cases.iter().try_for_each(|case| case.check(api, false))?;
+        match cases.iter().try_for_each(|case| case.check(api, true)) {
+            Ok(()) => {
+                told("quiet", cases.len(), &watch);
+                return Ok(());
+            }
+            Err(failure) if left == 0 => return Err(failure),
+            Err(failure) => println!("quiet, once more, because of a try too many: {failure}"),
+        }
+    }
+    Ok(())
 }
 
 fn told(part: &str, count: usize, watch: &Stopwatch) {
