@@ -87,3 +87,194 @@ fn more_than_fits_in_memory_is_refused() {
     let text = error(&format!("{SOUND}{burst}"), false);
     assert!(text.starts_with("s:9: tasks[0].arrive.count: 4000000000 is not allowed"), "{text}");
 }
+
+/// A scenario with something of everything; each line can be made nonsense.
+const FULL: &str = r#"version = 1
+heal_at = "5m"
+end_at = "1h"
+[server]
+capacity_per_second = 100
+token_life = "10m"
+[network]
+latency = { kind = "uniform", min = "1ms", max = "9ms" }
+[[workers]]
+count = 2
+slots = 3
+table = 6
+task = "work"
+domain = "blue"
+start_at = "1s"
+stagger = "2s"
+drain_at = "60s"
+restart_after = "5s"
+clock_skew_ppm = 7
+policy = { lanes = 4, poll_interval = "1s", call_timeout = "10s", failing_cap = "5s", drain_timeout = "9s" }
+[[tasks]]
+task = "work"
+domain = "blue"
+arrive = { kind = "steady", every = "1s", from = "2s", until = "4m" }
+duration = { kind = "exponential", mean = "1s", max = "8s" }
+outcomes = { completed = 3, failed = 1 }
+response_timeout = "30s"
+retries = 3
+retry_delay = "1s"
+callback_after = "10s"
+[[faults]]
+kind = "throttle"
+at = "90s"
+for = "20s"
+percent = 50
+workers = [0, 1]
+calls = ["poll", "update"]
+retry_after = "3s"
+[[faults]]
+kind = "slow"
+at = "90s"
+for = "20s"
+by = "300ms"
+"#;
+
+/// What stands there, what is put in its place, and the key that is named.
+const NONSENSE: &[(&str, &str, &str)] = &[
+    ("version = 1", "version = 2", "version"),
+    ("version = 1", "version = -1", "version"),
+    ("heal_at = \"5m\"", "heal_at = \"0s\"", "faults[0].at"),
+    ("heal_at = \"5m\"", "heal_at = nan", "heal_at"),
+    ("heal_at = \"5m\"", "heal_at = \"-5m\"", "heal_at"),
+    ("heal_at = \"5m\"", "heal_at = \"2000d\"", "heal_at"),
+    ("heal_at = \"5m\"", "heal_at = \"80s\"", "faults[0].at"),
+    ("end_at = \"1h\"", "end_at = \"4m\"", "end_at"),
+    ("capacity_per_second = 100", "capacity_per_second = 0", "server.capacity_per_second"),
+    ("capacity_per_second = 100", "capacity_per_second = -4", "server.capacity_per_second"),
+    ("token_life = \"10m\"", "token_life = \"0s\"", "server.token_life"),
+    ("max = \"9ms\"", "max = \"0ms\"", "network.latency.max"),
+    ("max = \"9ms\"", "max = \"3h\"", "network.latency.max"),
+    ("min = \"1ms\", max = \"9ms\"", "min = \"6s\", max = \"7s\"", "workers[0].policy.call_timeout"),
+    ("count = 2", "count = 0", "workers[0].count"),
+    ("count = 2", "count = -2", "workers[0].count"),
+    ("count = 2", "count = 1.5", "workers[0].count"),
+    ("count = 2", "count = nan", "workers[0].count"),
+    ("count = 2", "count = 100001", "workers[0].count"),
+    ("count = 2", "count = 99999999999999", "workers[0].count"),
+    ("slots = 3", "slots = 0", "workers[0].slots"),
+    ("slots = 3", "slots = 65", "workers[0].slots"),
+    ("table = 6", "table = 2", "workers[0].table"),
+    ("table = 6", "table = 1025", "workers[0].table"),
+    ("task = \"work\"", "task = \"\"", "workers[0].task"),
+    ("domain = \"blue\"", "domain = \" \"", "workers[0].domain"),
+    ("start_at = \"1s\"", "start_at = \"61s\"", "workers[0].drain_at"),
+    ("start_at = \"1s\"", "start_at = \"1h\"", "workers[0].start_at"),
+    ("stagger = \"2s\"", "stagger = \"2h\"", "workers[0].stagger"),
+    ("drain_at = \"60s\"\n", "", "workers[0].restart_after"),
+    ("drain_at = \"60s\"", "drain_at = \"2h\"", "workers[0].drain_at"),
+    ("clock_skew_ppm = 7", "clock_skew_ppm = 100001", "workers[0].clock_skew_ppm"),
+    ("clock_skew_ppm = 7", "clock_skew_ppm = -100001", "workers[0].clock_skew_ppm"),
+    ("lanes = 4", "lanes = 0", "workers[0].policy.lanes"),
+    ("poll_interval = \"1s\"", "poll_interval = \"0s\"", "workers[0].policy.poll_interval"),
+    ("poll_interval = \"1s\"", "poll_interval = \"61m\"", "workers[0].policy.poll_interval"),
+    ("call_timeout = \"10s\"", "call_timeout = \"2ms\"", "workers[0].policy.call_timeout"),
+    ("failing_cap = \"5s\"", "failing_cap = \"249ms\"", "workers[0].policy.failing_cap"),
+    ("drain_timeout = \"9s\"", "drain_timeout = \"31d\"", "workers[0].policy.drain_timeout"),
+    ("lanes = 4", "preset = \"seed\"", "workers[0].slots"),
+    ("every = \"1s\"", "every = \"0s\"", "tasks[0].arrive.every"),
+    ("every = \"1s\"", "every = \"1us\"", "tasks"),
+    ("until = \"4m\"", "until = \"2s\"", "tasks[0].arrive.until"),
+    ("until = \"4m\"", "until = \"61m\"", "tasks[0].arrive.until"),
+    ("mean = \"1s\"", "mean = \"9s\"", "tasks[0].duration.max"),
+    ("max = \"8s\"", "max = \"31d\"", "tasks[0].duration.max"),
+    ("completed = 3", "completed = -3", "tasks[0].outcomes.completed"),
+    ("response_timeout = \"30s\"", "response_timeout = \"0s\"", "tasks[0].response_timeout"),
+    ("response_timeout = \"30s\"", "response_timeout = \"1500ms\"", "tasks[0].response_timeout"),
+    ("response_timeout = \"30s\"", "response_timeout = \"31d\"", "tasks[0].response_timeout"),
+    ("retries = 3", "retries = 1001", "tasks[0].retries"),
+    ("retries = 3", "retries = 4294967295", "tasks[0].retries"),
+    ("retry_delay = \"1s\"", "retry_delay = \"1ms\"", "tasks[0].retry_delay"),
+    ("callback_after = \"10s\"", "callback_after = \"40d\"", "tasks[0].callback_after"),
+    ("for = \"20s\"", "for = \"0s\"", "faults[0].for"),
+    ("percent = 50", "percent = 0", "faults[0].percent"),
+    ("percent = 50", "percent = 101", "faults[0].percent"),
+    ("percent = 50", "percent = 300", "faults[0].percent"),
+    ("workers = [0, 1]", "workers = []", "faults[0].workers"),
+    ("workers = [0, 1]", "workers = [0, 2]", "faults[0].workers[1]"),
+    ("workers = [0, 1]", "workers = [1, 1]", "faults[0].workers[1]"),
+    ("workers = [0, 1]", "workers = [\"one\"]", "faults[0].workers[0]"),
+    ("calls = [\"poll\", \"update\"]", "calls = []", "faults[0].calls"),
+    ("calls = [\"poll\", \"update\"]", "calls = [\"poll\", \"poll\"]", "faults[0].calls[1]"),
+    ("by = \"300ms\"", "by = \"0s\"", "faults[1].by"),
+    ("by = \"300ms\"\n", "", "faults[1].by"),
+    ("by = \"300ms\"", "by = \"300ms\"\nretry_after = \"1s\"", "faults[1].retry_after"),
+];
+
+#[test]
+fn nonsense_in_any_field_is_refused_with_its_line_and_key() {
+    parse("s", FULL, false).unwrap();
+    for (sound, nonsense, key) in NONSENSE.iter().copied() {
+        let text = FULL.replacen(sound, nonsense, 1);
+        assert_ne!(text, FULL, "{sound}");
+        let said = error(&text, false);
+        let named = said.lines().find(|line| line.split(": ").nth(1) == Some(key));
+        let named = named.unwrap_or_else(|| panic!("{nonsense} should be named as {key}: {said}"));
+        let line: usize = named.split(':').nth(1).unwrap().parse().unwrap();
+        let stands = text.lines().position(|line| line.contains(nonsense.trim())).map(|at| at + 1);
+        let elsewhere = nonsense.is_empty() || !key.ends_with(nonsense.split(' ').next().unwrap());
+        assert!(elsewhere || Some(line) == stands, "{nonsense} stands in line {stands:?}: {said}");
+    }
+}
+
+#[test]
+fn a_burst_or_a_trace_of_nothing_is_refused() {
+    let with = |arrive: &str| error(&format!("{SOUND}\n[[tasks]]\narrive = {arrive}\n"), false);
+    assert!(
+        with("{ kind = \"burst\", count = 0 }").starts_with("s:9: tasks[0].arrive.count: 0 is not allowed")
+    );
+    assert!(with("{ kind = \"trace\", at = [] }").starts_with("s:9: tasks[0].arrive.at: 0 times"));
+    let ends = SOUND.replace("\n\n[[workers", "\nend_at = \"6m\"\n[[workers");
+    let late = format!("{ends}\n[[tasks]]\narrive = {{ kind = \"trace\", at = [\"1s\", \"6m\"] }}\n");
+    assert!(error(&late, false).contains("tasks[0].arrive.at[1]: 6m is not before end_at (6m)"));
+    assert!(
+        error("version = 1\nheal_at = \"1s\"\nworkers = []\n", false).contains("s:3: workers: at least one")
+    );
+}
+
+#[test]
+fn a_name_that_is_nearly_right_is_suggested() {
+    for (sound, wrong, near) in [
+        ("slots = 3", "slot = 3", "slots"),
+        ("heal_at =", "heal-at =", "heal_at"),
+        ("kind = \"slow\"", "kind = \"slwo\"", "slow"),
+        ("every = \"1s\"", "evry = \"1s\"", "every"),
+        ("lanes = 4", "lane = 4", "lanes"),
+        ("calls = [\"poll\"", "calls = [\"pol\"", "poll"),
+    ] {
+        let said = error(&FULL.replacen(sound, wrong, 1), false);
+        assert!(said.ends_with(&format!("; did you mean `{near}`?")), "{wrong}: {said}");
+    }
+    let said = error(&FULL.replacen("slots = 3", "bananas = 3", 1), false);
+    assert!(said.contains("workers[0].bananas") && !said.contains("did you mean"), "{said}");
+}
+
+#[test]
+fn what_is_no_json_or_toml_is_told_with_line_and_column() {
+    for (text, said) in [
+        ("{\"version\": 1,", "s:1: the text ends where a value is expected, in column 14"),
+        ("{\"version\": 1 \"heal_at\"", "s:1: expected `,` or `}`, in column 15"),
+        (
+            "{\"version\": 1,\n\"workers\": [{\"count\": 1},\n{\"slots\": }]",
+            "s:3: workers[1].slots: expected value, in column 11",
+        ),
+        (
+            "{\"version\": 1, \"heal_at\": \"1m\", \"workers\": [{}]} x",
+            "s:1: trailing characters, in column 50",
+        ),
+        ("", "s:1: the text ends where a value is expected, in column 0"),
+    ] {
+        assert_eq!(error(text, true), said, "{text}");
+    }
+    let said = error("version = 1\nheal_at = \"5m\n", false);
+    assert!(said.starts_with("s:2: ") && said.contains(", in column "), "{said}");
+    let said = error(&FULL.replacen("count = 2", "count = \"two\"", 1), false);
+    assert!(
+        said.starts_with("s:10: workers[0].count: ") && said.contains("a whole number from 0 to 4294967295"),
+        "{said}"
+    );
+}

@@ -88,6 +88,7 @@ impl Bounds {
         let result_accepted = slowed(settle + update + call * 2) + busy;
         let tasks = scenario.tasks.iter().map(|tasks| life(tasks, settle, update, call)).max();
         let queue = queue(scenario);
+        let idle = longest(|policy| policy.poll_interval);
         let restart = scenario.workers.iter().filter_map(|group| group.restart_after).max();
         let start = scenario.workers.iter().map(|group| {
             group.start_at.get().max(group.drain_at.unwrap_or_default().get())
@@ -97,7 +98,7 @@ impl Bounds {
         let run = scenario.tasks.iter().map(|tasks| most(&tasks.duration)).max().unwrap_or_default();
         Self {
             settle,
-            task_ends: slowed(tasks.unwrap_or_default() + queue) + absent + settle,
+            task_ends: slowed(tasks.unwrap_or_default().saturating_add(queue) + idle) + absent + settle,
             result_accepted,
             drain_ends: run + result_accepted + settle,
             token_had: slowed(auth + asked + call * 2 + failing * 2) + settle,
@@ -106,7 +107,7 @@ impl Bounds {
 }
 
 fn slowed(length: Duration) -> Duration {
-    length * SLOW_CLOCK / 10
+    length.saturating_mul(SLOW_CLOCK) / 10
 }
 
 fn latency(scenario: &Scenario) -> Duration {

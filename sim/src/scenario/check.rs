@@ -1,11 +1,16 @@
 //! What a scenario must keep beyond its types, and what a group's policy comes to.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
 use downbeat_core::machine::Policy;
 
 use super::generate::is_about_calls;
+use super::limits::{
+    BURST_MAX, CALL_TIME_MAX, LEASE_MIN, PERCENT_MAX, RETRIES_MAX, SKEW_MAX, SLOTS_MAX, TABLE_MAX,
+    TASK_TIME_MAX, TASKS_MAX, TOKEN_LIFE_MIN, WORKERS_MAX,
+};
 use super::model::{
     Arrival, Fault, FaultKind, PolicyChoice, Preset, Scenario, Spread, Tasks, VERSION, Workers,
 };
@@ -26,156 +31,266 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The most tasks that a scenario may schedule, so that a slip of the pen does not fill the memory.
-const TASKS_MAX: u128 = 50_000_000;
-
-/// The most tasks that may come at once: all of them are in memory together.
-const BURST_MAX: u32 = 1_000_000;
-
-/// The most workers of all groups together.
-const WORKERS_MAX: u64 = 100_000;
-
 impl Scenario {
     /// Everything that is out of bounds; empty for a scenario that can be run.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
-        let mut found = Found(Vec::new());
-        found.unless(self.version == VERSION, "version", || {
-            format!("{} is not known; this program reads version {VERSION}", self.version)
-        });
-        found.unless(!self.workers.is_empty(), "workers", || {
-            "at least one group of workers is needed".to_owned()
-        });
-        found.unless(self.end_at.is_none_or(|end| end >= self.heal_at), "end_at", || {
-            format!("is before heal_at ({})", self.heal_at)
-        });
-        found.spread("network.latency", &self.network.latency);
-        found.unless(self.server.capacity_per_second != Some(0), "server.capacity_per_second", || {
-            "0 is not allowed; leave it out for a server without a limit".to_owned()
-        });
-        found.unless(!self.server.token_life.get().is_zero(), "server.token_life", || {
-            "must be above zero".to_owned()
-        });
+        let mut found = Found { problems: Vec::new(), scenario: self };
+        found.whole();
         for (at, group) in self.workers.iter().enumerate() {
-            found.workers(&format!("workers[{at}]"), group, self.server.auth);
+            found.workers(&format!("workers[{at}]"), group);
+            found.times(&format!("workers[{at}]"), group);
+            found.policy(&format!("workers[{at}].policy"), &format!("workers[{at}]"), group);
         }
         for (at, tasks) in self.tasks.iter().enumerate() {
             found.tasks(&format!("tasks[{at}]"), tasks);
+            found.arrive(&format!("tasks[{at}].arrive"), &tasks.arrive);
         }
-        let count: u64 = self.workers.iter().map(|group| u64::from(group.count)).sum();
-        found.unless(count <= WORKERS_MAX, "workers", || {
-            format!("{count} workers in all groups together are not allowed; use at most {WORKERS_MAX}")
-        });
         for (at, fault) in self.faults.iter().enumerate() {
-            found.fault(&format!("faults[{at}]"), fault, count, self.heal_at);
+            found.fault(&format!("faults[{at}]"), fault);
+            found.confined(&format!("faults[{at}]"), fault);
         }
-        found.0
+        found.problems
+    }
+
+    fn worker_count(&self) -> u64 {
+        self.workers.iter().map(|group| u64::from(group.count)).sum()
     }
 }
 
-struct Found(Vec<Problem>);
+struct Found<'a> {
+    problems: Vec<Problem>,
+    scenario: &'a Scenario,
+}
 
-impl Found {
+impl Found<'_> {
     fn unless(&mut self, kept: bool, key: impl Into<String>, what: impl FnOnce() -> String) {
         if !kept {
-            self.0.push(Problem { key: key.into(), what: what() });
+            self.problems.push(Problem { key: key.into(), what: what() });
         }
     }
 
-    fn spread(&mut self, key: &str, spread: &Spread) {
+    /// A bound on a length of time.
+    fn at_most(&mut self, key: &str, span: Span, most: Duration) {
+        self.unless(span.get() <= most, key, || {
+            format!("{span} is not allowed; use at most {}", words(most))
+        });
+    }
+
+    /// Nothing may be planned for after the run's end, where that is given.
+    fn before_end(&mut self, key: &str, span: Span) {
+        let end = self.scenario.end_at.filter(|end| span >= *end);
+        if let Some(end) = end {
+            self.unless(false, key, || format!("{span} is not before end_at ({end})"));
+        }
+    }
+
+    fn name(&mut self, key: String, name: Option<&str>) {
+        self.unless(name.is_none_or(|name| !name.trim().is_empty()), key, || "must not be empty".to_owned());
+    }
+
+    fn spread(&mut self, key: &str, spread: &Spread, most: Duration) {
         match spread {
-            Spread::Fixed { .. } => {}
+            Spread::Fixed { of } => self.at_most(&format!("{key}.of"), *of, most),
             Spread::Uniform { min, max } => {
                 self.unless(min <= max, format!("{key}.max"), || format!("{max} is less than min ({min})"));
+                self.at_most(&format!("{key}.max"), *max, most);
             }
             Spread::Exponential { mean, max } => {
                 self.unless(mean <= max, format!("{key}.max"), || {
                     format!("{max} is less than mean ({mean})")
                 });
+                self.at_most(&format!("{key}.max"), *max, most);
             }
         }
     }
 
-    fn workers(&mut self, key: &str, group: &Workers, auth: bool) {
-        self.unless((1..=100_000).contains(&group.count), format!("{key}.count"), || {
-            format!("{} is not allowed; use 1 to 100000", group.count)
+    /// What is not about one group, stream or fault.
+    fn whole(&mut self) {
+        let it = self.scenario;
+        self.unless(it.version == VERSION, "version", || {
+            format!("{} is not known; this program reads version {VERSION}", it.version)
         });
-        self.unless((1..=64).contains(&group.slots), format!("{key}.slots"), || {
-            format!("{} is not allowed; use 1 to 64", group.slots)
+        self.unless(!it.workers.is_empty(), "workers", || {
+            "at least one group of workers is needed".to_owned()
         });
-        self.unless(!group.task.is_empty(), format!("{key}.task"), || "must not be empty".to_owned());
+        // What is too much by itself is said there.
+        let count = it.worker_count();
+        let single = it.workers.iter().any(|group| group.count > WORKERS_MAX);
+        self.unless(single || count <= u64::from(WORKERS_MAX), "workers", || {
+            format!("{count} workers in all groups together are not allowed; use at most {WORKERS_MAX}")
+        });
+        let tasks = it.tasks.iter().map(|tasks| mean_count(&tasks.arrive)).fold(0, u64::saturating_add);
+        let single = it.tasks.iter().any(|tasks| too_many_at_once(&tasks.arrive));
+        self.unless(single || tasks <= TASKS_MAX, "tasks", || {
+            format!("{tasks} tasks in all streams together are not allowed; use at most {TASKS_MAX}")
+        });
+        self.unless(it.end_at.is_none_or(|end| end >= it.heal_at), "end_at", || {
+            format!("is before heal_at ({})", it.heal_at)
+        });
+        self.unless(it.end_at.is_none_or(|end| !end.get().is_zero()), "end_at", || {
+            "must be above zero, or nothing happens".to_owned()
+        });
+        self.spread("network.latency", &it.network.latency, CALL_TIME_MAX);
+        self.unless(it.server.capacity_per_second != Some(0), "server.capacity_per_second", || {
+            "0 is not allowed; leave it out for a server without a limit".to_owned()
+        });
+        let life = it.server.token_life;
+        self.unless(life.get() >= TOKEN_LIFE_MIN, "server.token_life", || {
+            format!("{life} is not allowed; use at least {}", words(TOKEN_LIFE_MIN))
+        });
+    }
+
+    fn workers(&mut self, key: &str, group: &Workers) {
+        self.unless((1..=WORKERS_MAX).contains(&group.count), format!("{key}.count"), || {
+            format!("{} is not allowed; use 1 to {WORKERS_MAX}", group.count)
+        });
+        self.unless((1..=SLOTS_MAX).contains(&group.slots), format!("{key}.slots"), || {
+            format!("{} is not allowed; use 1 to {SLOTS_MAX}", group.slots)
+        });
+        self.name(format!("{key}.task"), Some(&group.task));
+        self.name(format!("{key}.domain"), group.domain.as_deref());
         self.unless(
-            group.table.is_none_or(|table| table >= group.slots && table <= 1_024),
+            group.table.is_none_or(|table| table >= group.slots && table <= TABLE_MAX),
             format!("{key}.table"),
-            || format!("use the slots ({}) up to 1024", group.slots),
+            || format!("use the slots ({}) up to {TABLE_MAX}", group.slots),
         );
         self.unless(
-            (-100_000..=100_000).contains(&group.clock_skew_ppm),
+            (-SKEW_MAX..=SKEW_MAX).contains(&group.clock_skew_ppm),
             format!("{key}.clock_skew_ppm"),
-            || "use -100000 to 100000 (ten percent)".to_owned(),
+            || format!("use -{SKEW_MAX} to {SKEW_MAX} (ten percent)"),
         );
-        if (1..=64).contains(&group.slots) {
-            let checked = group.policy_for(auth).check(usize::from(group.capacity()));
-            if let Err(error) = checked {
-                let field = if error.field == "max_calls" { "lanes" } else { error.field };
-                self.0.push(Problem {
-                    key: format!("{key}.policy.{field}"),
-                    what: format!("is out of bounds; it takes {}", error.allowed),
-                });
+    }
+
+    /// The times of a group's workers.
+    fn times(&mut self, key: &str, group: &Workers) {
+        self.before_end(&format!("{key}.start_at"), group.start_at);
+        let later = group.stagger.get().saturating_mul(group.count.saturating_sub(1));
+        let last = Span::new(group.start_at.get().saturating_add(later));
+        if !group.stagger.get().is_zero() && self.scenario.end_at.is_some_and(|end| last >= end) {
+            self.unless(false, format!("{key}.stagger"), || {
+                format!("lets the last worker start at {last}, which is not before end_at")
+            });
+        }
+        if let Some(drain) = group.drain_at {
+            self.before_end(&format!("{key}.drain_at"), drain);
+            self.unless(drain >= group.start_at, format!("{key}.drain_at"), || {
+                format!("{drain} is before start_at ({})", group.start_at)
+            });
+        }
+        let aborts = self.scenario.faults.iter().any(|fault| fault.kind == FaultKind::Abort);
+        let ends = group.drain_at.is_some() || aborts;
+        self.unless(group.restart_after.is_none() || ends, format!("{key}.restart_after"), || {
+            "has no meaning without drain_at, or a fault `abort`: no worker ends, so none starts anew"
+                .to_owned()
+        });
+    }
+
+    fn policy(&mut self, key: &str, group_key: &str, group: &Workers) {
+        let choice = &group.policy;
+        for (field, span, most) in [
+            ("poll_interval", choice.poll_interval, CALL_TIME_MAX),
+            ("call_timeout", choice.call_timeout, CALL_TIME_MAX),
+            ("failing_cap", choice.failing_cap, CALL_TIME_MAX),
+            ("drain_timeout", choice.drain_timeout, TASK_TIME_MAX),
+        ] {
+            if let Some(span) = span {
+                self.at_most(&format!("{key}.{field}"), span, most);
             }
         }
+        if !(1..=SLOTS_MAX).contains(&group.slots) {
+            return;
+        }
+        let policy = group.policy_for(self.scenario.server.auth);
+        if let Err(error) = policy.check(usize::from(group.capacity())) {
+            let key = match error.field {
+                "max_calls" => format!("{key}.lanes"),
+                "failing" => format!("{key}.failing_cap"),
+                "concurrency" => format!("{group_key}.slots"),
+                field => format!("{key}.{field}"),
+            };
+            self.unless(false, key, || format!("is out of bounds; it takes {}", error.allowed));
+        }
+        let way = match &self.scenario.network.latency {
+            Spread::Fixed { of } => *of,
+            Spread::Uniform { min, .. } => *min,
+            Spread::Exponential { mean, .. } => *mean,
+        };
+        let timeout = Span::new(policy.call_timeout);
+        let answered = way.get().saturating_add(way.get()) < policy.call_timeout;
+        self.unless(answered, format!("{key}.call_timeout"), || {
+            format!(
+                "{timeout} is too short for a network.latency of {way} each way: no call could be answered"
+            )
+        });
     }
 
     fn tasks(&mut self, key: &str, tasks: &Tasks) {
-        self.spread(&format!("{key}.duration"), &tasks.duration);
-        let whole = |span: Span| span.get().subsec_nanos() == 0;
+        self.name(format!("{key}.task"), Some(&tasks.task));
+        self.name(format!("{key}.domain"), tasks.domain.as_deref());
+        self.spread(&format!("{key}.duration"), &tasks.duration, TASK_TIME_MAX);
         let timeout = tasks.response_timeout;
-        self.unless(
-            whole(timeout) && timeout.get() >= Duration::from_secs(1),
-            format!("{key}.response_timeout"),
-            || format!("{timeout} is not allowed; the server takes whole seconds, at least 1s"),
-        );
-        self.unless(whole(tasks.callback_after), format!("{key}.callback_after"), || {
-            format!("{} is not allowed; the server takes whole seconds", tasks.callback_after)
+        self.unless(timeout.get() >= LEASE_MIN, format!("{key}.response_timeout"), || {
+            format!("{timeout} is not allowed; use at least {}", words(LEASE_MIN))
         });
-        if let Arrival::Burst { count, .. } = &tasks.arrive {
-            self.unless(*count <= BURST_MAX, format!("{key}.arrive.count"), || {
-                format!("{count} is not allowed; use at most {BURST_MAX}")
+        for (field, span) in [
+            ("response_timeout", timeout),
+            ("callback_after", tasks.callback_after),
+            ("retry_delay", tasks.retry_delay),
+        ] {
+            let key = format!("{key}.{field}");
+            self.at_most(&key, span, TASK_TIME_MAX);
+            self.unless(span.get().subsec_nanos() == 0, key, || {
+                format!("{span} is not allowed; the server takes whole seconds")
             });
         }
-        if let Arrival::Steady { every, from, until } | Arrival::Poisson { every, from, until } =
-            &tasks.arrive
-        {
-            self.unless(!every.get().is_zero(), format!("{key}.arrive.every"), || {
-                "must be above zero".to_owned()
-            });
-            let length = until.get().saturating_sub(from.get()).as_micros();
-            self.unless(
-                every.get().is_zero() || length / every.get().as_micros().max(1) <= TASKS_MAX,
-                format!("{key}.arrive.every"),
-                || format!("makes more than {TASKS_MAX} tasks"),
-            );
+        self.unless(tasks.retries <= RETRIES_MAX, format!("{key}.retries"), || {
+            format!("{} is not allowed; use 0 to {RETRIES_MAX}", tasks.retries)
+        });
+    }
+
+    fn arrive(&mut self, key: &str, arrive: &Arrival) {
+        match arrive {
+            Arrival::Burst { at, count } => {
+                self.unless((1..=BURST_MAX).contains(count), format!("{key}.count"), || {
+                    format!("{count} is not allowed; use 1 to {BURST_MAX}")
+                });
+                self.before_end(&format!("{key}.at"), *at);
+            }
+            Arrival::Trace { at } => {
+                let most = usize::try_from(BURST_MAX).unwrap_or(usize::MAX);
+                self.unless((1..=most).contains(&at.len()), format!("{key}.at"), || {
+                    format!("{} times are not allowed; use 1 to {BURST_MAX}", at.len())
+                });
+                for (number, at) in at.iter().enumerate() {
+                    self.before_end(&format!("{key}.at[{number}]"), *at);
+                }
+            }
+            Arrival::Steady { every, from, until } | Arrival::Poisson { every, from, until } => {
+                self.unless(!every.get().is_zero(), format!("{key}.every"), || {
+                    "must be above zero".to_owned()
+                });
+                self.unless(until > from, format!("{key}.until"), || {
+                    format!("{until} is not after from ({from}): no task would come")
+                });
+                if let Some(end) = self.scenario.end_at.filter(|end| until > end) {
+                    self.unless(false, format!("{key}.until"), || format!("{until} is after end_at ({end})"));
+                }
+            }
         }
     }
 
-    fn fault(&mut self, key: &str, fault: &Fault, workers: u64, heal_at: Span) {
-        self.unless((1..=100).contains(&fault.percent), format!("{key}.percent"), || {
-            format!("{} is not allowed; use 1 to 100", fault.percent)
+    fn fault(&mut self, key: &str, fault: &Fault) {
+        let heal_at = self.scenario.heal_at;
+        self.unless((1..=PERCENT_MAX).contains(&fault.percent), format!("{key}.percent"), || {
+            format!("{} is not allowed; use 1 to {PERCENT_MAX}", fault.percent)
         });
-        self.unless(fault.at < heal_at || heal_at.get().is_zero(), format!("{key}.at"), || {
+        self.unless(fault.at < heal_at, format!("{key}.at"), || {
             format!("{} is not before heal_at ({heal_at}), from where on there is no fault", fault.at)
         });
-        self.unless(fault.calls.is_none() || is_about_calls(fault.kind), format!("{key}.calls"), || {
-            "this kind of fault is not about single calls; leave it out".to_owned()
+        self.unless(!fault.lasts.get().is_zero(), format!("{key}.for"), || {
+            "must be above zero, or nothing happens".to_owned()
         });
-        for (at, worker) in fault.workers.iter().flatten().enumerate() {
-            self.unless(u64::from(*worker) < workers, format!("{key}.workers[{at}]"), || {
-                format!(
-                    "there is no worker {worker}; they are numbered from 0 to {}",
-                    workers.saturating_sub(1)
-                )
-            });
-        }
         let wants = matches!(
             fault.kind,
             FaultKind::Slow | FaultKind::ClockJump | FaultKind::ClockBack | FaultKind::FinishTwice
@@ -186,10 +301,61 @@ impl Found {
                 "{verb} with this kind of fault (it goes with slow, clock_jump, clock_back and finish_twice)"
             )
         });
+        self.unless(fault.by.is_none_or(|by| !by.get().is_zero()), format!("{key}.by"), || {
+            "must be above zero, or nothing happens".to_owned()
+        });
         let may_ask = matches!(fault.kind, FaultKind::Throttle | FaultKind::Error503);
         self.unless(fault.retry_after.is_none() || may_ask, format!("{key}.retry_after"), || {
             "goes with throttle and error503 alone".to_owned()
         });
+    }
+
+    /// What a fault is confined to.
+    fn confined(&mut self, key: &str, fault: &Fault) {
+        self.unless(fault.calls.is_none() || is_about_calls(fault.kind), format!("{key}.calls"), || {
+            "this kind of fault is not about single calls; leave it out".to_owned()
+        });
+        let empty = |list: Option<usize>| list == Some(0);
+        let needless = || "is empty, so that nothing is hit; leave it out for all".to_owned();
+        self.unless(!empty(fault.calls.as_ref().map(Vec::len)), format!("{key}.calls"), needless);
+        self.unless(!empty(fault.workers.as_ref().map(Vec::len)), format!("{key}.workers"), needless);
+        let (count, mut seen) = (self.scenario.worker_count(), BTreeSet::new());
+        for (at, worker) in fault.workers.iter().flatten().enumerate() {
+            let key = format!("{key}.workers[{at}]");
+            self.unless(u64::from(*worker) < count, key.clone(), || {
+                format!(
+                    "there is no worker {worker}; they are numbered from 0 to {}",
+                    count.saturating_sub(1)
+                )
+            });
+            self.unless(seen.insert(*worker), key, || format!("worker {worker} is in the list already"));
+        }
+        let mut seen = BTreeSet::new();
+        for (at, class) in fault.calls.iter().flatten().enumerate() {
+            self.unless(seen.insert(*class), format!("{key}.calls[{at}]"), || {
+                "is in the list already".to_owned()
+            });
+        }
+    }
+}
+
+/// A limit, as files write it.
+fn words(limit: Duration) -> String {
+    Span::new(limit).to_string()
+}
+
+fn too_many_at_once(arrive: &Arrival) -> bool {
+    matches!(arrive, Arrival::Burst { count, .. } if *count > BURST_MAX)
+}
+
+/// How many tasks come, on the average.
+fn mean_count(arrive: &Arrival) -> u64 {
+    match arrive {
+        Arrival::Burst { .. } | Arrival::Trace { .. } => arrive.count(),
+        Arrival::Steady { every, from, until } | Arrival::Poisson { every, from, until } => {
+            let length = until.get().saturating_sub(from.get()).as_micros();
+            u64::try_from(length / every.get().as_micros().max(1)).unwrap_or(u64::MAX).saturating_add(1)
+        }
     }
 }
 

@@ -93,6 +93,11 @@ pub fn generate(seed: u64, profile: Profile) -> Scenario {
     };
     scenario.tasks = tasks(&mut random, heal);
     scenario.faults = faults(&mut random, profile, heal, workers_in(&scenario));
+    if !scenario.faults.iter().any(|fault| fault.kind == FaultKind::Abort) {
+        for group in scenario.workers.iter_mut().filter(|group| group.drain_at.is_none()) {
+            group.restart_after = None;
+        }
+    }
     scenario
 }
 
@@ -145,6 +150,7 @@ fn workers(random: &mut Random, heal: u64) -> Vec<Workers> {
                 start_at: millis(random.below(3_000)),
                 stagger: millis(random.below(1_000)),
                 drain_at: random.percent(30).then(|| secs(random.between(10, heal))),
+                // Of a worker that never ends it is taken back below.
                 restart_after: Some(millis(random.between(0, 20_000))),
                 clock_skew_ppm: i64::try_from(random.below(2_001)).unwrap_or(0) - 1_000,
             }

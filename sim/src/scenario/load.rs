@@ -91,30 +91,103 @@ pub fn schema() -> String {
 fn from_json(text: &str) -> Result<Scenario, (usize, String)> {
     let mut from = serde_json::Deserializer::from_str(text);
     let scenario = serde_path_to_error::deserialize(&mut from).map_err(|error| {
-        let key = key_of(error.path());
-        (error.inner().line(), format!("{key}{}", error.inner()))
+        let key = key_of(error.path(), &error.inner().to_string());
+        let inner = error.inner();
+        if inner.is_data() {
+            let line = line_of(text, json_offset(text, &key));
+            (line, named(&key, &plain(&without_place(inner))))
+        } else {
+            (inner.line(), named(&key, &unreadable(inner)))
+        }
     })?;
-    from.end().map_err(|error| (error.line(), error.to_string()))?;
+    from.end().map_err(|error| (error.line(), unreadable(&error)))?;
     Ok(scenario)
 }
 
 fn from_toml(text: &str) -> Result<Scenario, (usize, String)> {
-    let broken = |error: &toml::de::Error, key: String| {
-        let line = line_of(text, error.span().map_or(0, |span| span.start));
-        (line, format!("{key}{}", error.message().trim_end()))
-    };
-    let from = toml::Deserializer::parse(text).map_err(|error| broken(&error, String::new()))?;
-    serde_path_to_error::deserialize(from).map_err(|error| broken(error.inner(), key_of(error.path())))
+    let from = toml::Deserializer::parse(text).map_err(|error| {
+        let offset = error.span().map_or(0, |span| span.start);
+        let what = error.message().trim_end().replace('\n', ", ");
+        (line_of(text, offset), format!("{what}, in column {}", column_of(text, offset)))
+    })?;
+    serde_path_to_error::deserialize(from).map_err(|error| {
+        let message = error.inner().message().trim_end();
+        let key = key_of(error.path(), message);
+        let exact = error.inner().span().map_or(0, |span| span.start);
+        let offset = if key.is_empty() { exact } else { toml_offset(text, &key).max(exact) };
+        (line_of(text, offset), named(&key, &plain(message)))
+    })
 }
 
-/// The path of a key, as `workers[0].slots: `; nothing for the file as a whole.
-fn key_of(path: &serde_path_to_error::Path) -> String {
+/// What is wrong with a text that is no JSON, and where in its line.
+fn unreadable(error: &serde_json::Error) -> String {
+    let what = without_place(error)
+        .replace("EOF while parsing a value", "the text ends where a value is expected")
+        .replace("EOF while parsing", "the text ends within");
+    format!("{what}, in column {}", error.column())
+}
+
+/// The message alone.
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&place).unwrap_or(&text).to_owned()
+}
+
+fn named(key: &str, what: &str) -> String {
+    if key.is_empty() { what.to_owned() } else { format!("{key}: {what}") }
+}
+
+/// What went wrong where, as `workers[0].slots`; empty for the file as a whole, or where that is not known.
+fn key_of(path: &serde_path_to_error::Path, message: &str) -> String {
     let text = path.to_string();
-    if text == "." { String::new() } else { format!("{text}: ") }
+    let known = text.trim_end_matches('?').trim_end_matches('.');
+    // An unknown key is part of it, also where it was found too late for the path.
+    match message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next()) {
+        Some(key) if !known.ends_with(key) && known.is_empty() => key.to_owned(),
+        Some(key) if !known.ends_with(key) => format!("{known}.{key}"),
+        _ => known.to_owned(),
+    }
+}
+
+/// A message for people who do not know Rust's names, with the nearest known name where there is one.
+fn plain(message: &str) -> String {
+    const TYPES: [(&str, &str); 5] = [
+        ("expected u8", "expected a whole number from 0 to 255"),
+        ("expected u16", "expected a whole number from 0 to 65535"),
+        ("expected u32", "expected a whole number from 0 to 4294967295"),
+        ("expected u64", "expected a whole number from 0 on"),
+        ("expected i64", "expected a whole number"),
+    ];
+    let typed =
+        TYPES.iter().find_map(|(name, words)| Some(format!("{}{words}", message.strip_suffix(name)?)));
+    let mut text = typed.unwrap_or_else(|| message.to_owned());
+    if message.starts_with("unknown field") || message.starts_with("unknown variant") {
+        let mut names = message.split('`').skip(1).step_by(2);
+        if let Some(near) = names.next().and_then(|unknown| nearest(unknown, names)) {
+            text += &format!("; did you mean `{near}`?");
+        }
+    }
+    text
+}
+
+/// The name that somebody most likely meant; `None`: nothing is near.
+pub(crate) fn nearest<'a>(unknown: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let plain = |name: &str| name.to_ascii_lowercase().replace('-', "_");
+    let unknown = plain(unknown);
+    let distance = |name: &str| strsim::damerau_levenshtein(&plain(name), &unknown);
+    let near = names.map(|name| (distance(name), name)).min()?;
+    (near.0 <= 1 + unknown.chars().count() / 4).then_some(near.1)
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
     text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1
+}
+
+/// The place in its line, in characters, from 1.
+fn column_of(text: &str, offset: usize) -> usize {
+    let before = text.get(..offset).unwrap_or(text);
+    before.rsplit('\n').next().unwrap_or_default().chars().count() + 1
 }
 
 /// The parts of a key: names, and indexes in brackets.

@@ -2,12 +2,14 @@
 
 mod check;
 mod generate;
+mod limits;
 mod load;
 mod model;
 mod span;
 
 pub use check::Problem;
 pub use generate::{Profile, generate};
+pub(crate) use load::nearest;
 pub use load::{LoadError, parse, read, schema, to_json, to_toml};
 pub use model::{
     Arrival, Backend, CallClass, Fault, FaultKind, Network, Outcomes, PolicyChoice, Preset, Scenario, Server,

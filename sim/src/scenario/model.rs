@@ -5,6 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::limits::{BURST_MAX, PERCENT_MAX, RETRIES_MAX, SKEW_MAX, SLOTS_MAX, TABLE_MAX, WORKERS_MAX};
 use super::span::{Span, zero};
 
 /// The version of the format that this program writes and reads.
@@ -15,6 +16,7 @@ pub const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct Scenario {
     /// Format version; 1.
+    #[schemars(range(min = VERSION, max = VERSION))]
     pub version: u32,
     /// A short name, for reports.
     #[serde(default)]
@@ -26,9 +28,11 @@ pub struct Scenario {
     #[serde(default)]
     pub seed: u64,
     /// After this time no fault is in force, whatever the faults say, and everything has to end within stated bounds.
+    /// Every fault begins before it.
     pub heal_at: Span,
-    /// The run ends here at the latest; what is not finished by then is a violation of liveness. Default: heal_at and
-    /// ten minutes, or as long as the oracles' bounds need.
+    /// The run ends here at the latest; what is not finished by then is a violation of liveness. Not before `heal_at`,
+    /// and after everything that is planned. Default: three hours after `heal_at`, or as long as the bounds of liveness
+    /// need; where everything has ended and it has been quiet for 20 s, it ends earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_at: Option<Span>,
     /// The server's rules.
@@ -37,9 +41,10 @@ pub struct Scenario {
     /// The network between workers and server.
     #[serde(default)]
     pub network: Network,
-    /// Groups of equal workers.
+    /// Groups of equal workers; at least one, and at most 100,000 workers in all of them together.
+    #[schemars(length(min = 1))]
     pub workers: Vec<Workers>,
-    /// Streams of equal tasks.
+    /// Streams of equal tasks; at most 50,000,000 tasks in all of them together.
     #[serde(default)]
     pub tasks: Vec<Tasks>,
     /// What goes wrong, and when.
@@ -53,18 +58,23 @@ pub struct Scenario {
 pub struct Workers {
     /// How many; 1 to 100,000.
     #[serde(default = "one")]
+    #[schemars(range(min = 1, max = WORKERS_MAX))]
     pub count: u32,
     /// The task type they poll for.
     #[serde(default = "default_task")]
+    #[schemars(length(min = 1))]
     pub task: String,
     /// The domain they poll in; none by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     pub domain: Option<String>,
     /// Tasks run at once by each; 1 to 64.
     #[serde(default = "one_slot")]
+    #[schemars(range(min = 1, max = SLOTS_MAX))]
     pub slots: u16,
-    /// Places in each worker's table; default: twice the slots.
+    /// Places in each worker's table: as many as slots, or more, up to 1,024; default: twice the slots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = TABLE_MAX))]
     pub table: Option<u16>,
     /// How they behave.
     #[serde(default)]
@@ -75,14 +85,16 @@ pub struct Workers {
     /// How much later than its predecessor each further one starts.
     #[serde(default = "zero")]
     pub stagger: Span,
-    /// When the first is told to drain; never by default. The others follow by `stagger`.
+    /// When the first is told to drain, not before `start_at`; never by default. The others follow by `stagger`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain_at: Option<Span>,
-    /// How long after its end a drained worker starts anew; never by default.
+    /// How long after its end a worker that drained (or was aborted) starts anew; never by default. It goes with
+    /// `drain_at`, or a fault `abort`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_after: Option<Span>,
     /// How fast their clocks run against true time, in parts per million: -100,000 to 100,000.
     #[serde(default)]
+    #[schemars(range(min = -SKEW_MAX, max = SKEW_MAX))]
     pub clock_skew_ppm: i64,
 }
 
@@ -93,16 +105,17 @@ pub struct PolicyChoice {
     /// What the changes are made to.
     #[serde(default)]
     pub preset: Preset,
-    /// `max_calls`: calls in flight at once.
+    /// `max_calls`: calls in flight at once; at least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     pub lanes: Option<u16>,
-    /// The longest delay between polls of an empty queue.
+    /// The longest delay between polls of an empty queue; above zero, at most 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poll_interval: Option<Span>,
     /// How long the server may hold a poll; 0 to 5 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub long_poll: Option<Span>,
-    /// How long a call may take at the most.
+    /// How long a call may take at the most; more than the way there and back, at most 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub call_timeout: Option<Span>,
     /// Report with `update-v2`.
@@ -114,10 +127,10 @@ pub struct PolicyChoice {
     /// There is durable storage for results.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<bool>,
-    /// How long a drain waits for running tasks.
+    /// How long a drain waits for running tasks; at most 30d.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drain_timeout: Option<Span>,
-    /// The longest delay after failed polls.
+    /// The longest delay after failed polls; at least the first one (250ms), at most 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failing_cap: Option<Span>,
 }
@@ -139,28 +152,31 @@ pub enum Preset {
 pub struct Tasks {
     /// The task type.
     #[serde(default = "default_task")]
+    #[schemars(length(min = 1))]
     pub task: String,
     /// The domain that they are scheduled in; none by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     pub domain: Option<String>,
     /// When they come.
     pub arrive: Arrival,
-    /// How long the user's code takes.
+    /// How long the user's code takes; at most 30d.
     #[serde(default = "second")]
     pub duration: Spread,
     /// How the code ends, as weights.
     #[serde(default)]
     pub outcomes: Outcomes,
-    /// `responseTimeoutSeconds` of the task definition, in whole seconds; at least 1 s.
+    /// `responseTimeoutSeconds` of the task definition, in whole seconds; at least 1s, at most 30d.
     #[serde(default = "minute")]
     pub response_timeout: Span,
-    /// `retryCount`: how often the server tries again.
+    /// `retryCount`: how often the server tries again; at most 1,000.
     #[serde(default = "three")]
+    #[schemars(range(max = RETRIES_MAX))]
     pub retries: u32,
-    /// `retryDelaySeconds`.
+    /// `retryDelaySeconds`, in whole seconds; at most 30d.
     #[serde(default = "second_span")]
     pub retry_delay: Span,
-    /// `callbackAfterSeconds` of the tasks that yield, in whole seconds.
+    /// `callbackAfterSeconds` of the tasks that yield, in whole seconds; at most 30d.
     #[serde(default = "ten_seconds")]
     pub callback_after: Span,
 }
@@ -174,7 +190,8 @@ pub enum Arrival {
         /// When.
         #[serde(default = "zero")]
         at: Span,
-        /// How many.
+        /// How many: 1 to 1,000,000.
+        #[schemars(range(min = 1, max = BURST_MAX))]
         count: u32,
     },
     /// One after each interval.
@@ -184,7 +201,7 @@ pub enum Arrival {
         /// The first comes then.
         #[serde(default = "zero")]
         from: Span,
-        /// None comes at or after this.
+        /// None comes at or after this; after `from`.
         until: Span,
     },
     /// At random, with this mean interval (exponential gaps).
@@ -194,12 +211,13 @@ pub enum Arrival {
         /// Not before.
         #[serde(default = "zero")]
         from: Span,
-        /// None comes at or after this.
+        /// None comes at or after this; after `from`.
         until: Span,
     },
     /// At these times.
     Trace {
-        /// The times, in any order.
+        /// The times, in any order: 1 to 1,000,000 of them.
+        #[schemars(length(min = 1, max = BURST_MAX))]
         at: Vec<Span>,
     },
 }
@@ -270,12 +288,13 @@ pub struct Outcomes {
 pub struct Server {
     /// How a poll waits.
     pub backend: Backend,
-    /// Requests it answers in a second at the most; more wait in line. None: as many as come.
+    /// Requests it answers in a second at the most, at least 1; more wait in line. None: as many as come.
+    #[schemars(range(min = 1))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capacity_per_second: Option<u32>,
     /// It wants a token.
     pub auth: bool,
-    /// How long a token is good for.
+    /// How long a token is good for; at least 1s.
     pub token_life: Span,
     /// It knows `update-v2`.
     pub update_v2: bool,
@@ -298,7 +317,7 @@ pub enum Backend {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
-    /// How long a message takes, each way. Messages overtake each other where this is spread.
+    /// How long a message takes, each way; at most 1h. Messages overtake each other where this is spread.
     pub latency: Spread,
 }
 
@@ -308,24 +327,28 @@ pub struct Network {
 pub struct Fault {
     /// What.
     pub kind: FaultKind,
-    /// From when.
+    /// From when; before `heal_at`.
     pub at: Span,
-    /// For how long.
+    /// For how long; above zero. It ends at `heal_at` at the latest.
     #[serde(rename = "for")]
     pub lasts: Span,
     /// How many of the calls (or tasks, or ticks) concerned are hit, in percent: 1 to 100.
     #[serde(default = "all")]
+    #[schemars(range(min = 1, max = PERCENT_MAX))]
     pub percent: u8,
-    /// Which workers, by number over all groups; all by default.
+    /// Which workers, by number over all groups, each once; all by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1), extend("uniqueItems" = true))]
     pub workers: Option<Vec<u32>>,
-    /// Which calls; all by default.
+    /// Which calls, each once; all by default. For faults that hit single calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1), extend("uniqueItems" = true))]
     pub calls: Option<Vec<CallClass>>,
-    /// `Retry-After` of a 429 or 503.
+    /// `Retry-After` of `throttle` (429) or `error503`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Span>,
-    /// The added latency of `slow`, each way; the jump of `clock_jump`.
+    /// How much, above zero: the added latency of `slow`, each way; the jump of `clock_jump`, the step of `clock_back`, the
+    /// delay of `finish_twice`. Needed with these four, and with no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Span>,
 }

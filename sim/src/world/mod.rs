@@ -19,6 +19,7 @@ use self::faults::Faults;
 use self::queue::Queue;
 use self::unit::{Unit, Verdict};
 use crate::event::Event;
+use crate::oracle::Setting;
 use crate::random::Random;
 use crate::scenario::{FaultKind, Scenario};
 
@@ -70,7 +71,7 @@ enum Coming {
 
 /// After this much quiet beyond the last obligation, a run is over.
 const QUIET: Duration = Duration::from_secs(20);
-/// Without an `end_at`, a run ends this long after `heal_at` at the latest.
+/// Without an `end_at`, a run ends this long after `heal_at` at the latest, or as long as a task may take to end.
 const LONGEST_TAIL: Duration = Duration::from_secs(3 * 3_600);
 /// Events that a sound run may have: these, and so many for each worker and second.
 const EVENTS: (u64, u64) = (1_000_000, 400);
@@ -171,8 +172,11 @@ impl<'a, M: Mutant> World<'a, M> {
 
     /// When the run ends at the latest.
     fn end_at(&self) -> Instant {
-        let end = self.scenario.end_at.map(|end| end.get());
-        Instant::ZERO.after(end.unwrap_or_else(|| self.scenario.heal_at.get() + LONGEST_TAIL))
+        let end = self.scenario.end_at.map(|end| end.get()).unwrap_or_else(|| {
+            let bound = Setting::of(self.scenario).bounds.task_ends;
+            self.scenario.heal_at.get().saturating_add(bound.max(LONGEST_TAIL))
+        });
+        Instant::ZERO.after(end)
     }
 
     /// How many events a sound run has at the most.
