@@ -18,6 +18,7 @@
 
 pub mod canary;
 pub mod cli;
+mod commit;
 pub mod conform;
 pub mod event;
 pub mod explain;

@@ -1,9 +1,56 @@
 //! Checks that the checks work: each known mistake must be caught by an oracle.
 
-use downbeat_core::machine::mutant::{self, Mutant};
+use std::fmt;
 
-use crate::scenario::{Profile, Scenario, generate, parse};
-use crate::trial;
+use downbeat_core::machine::mutant::{self, Sound};
+
+use crate::scenario::{Profile, Scenario, generate, nearest, parse};
+use crate::trial::{self, Trial};
+use crate::world::Watcher;
+
+/// The machines that a run is made with: sound ones, or ones that all make the same mistake.
+#[derive(Clone, Copy)]
+pub struct Machines {
+    name: &'static str,
+    run: fn(&Scenario, &mut [&mut dyn Watcher]) -> Trial,
+}
+
+impl Machines {
+    /// The machines as they should be.
+    pub const SOUND: Self = Self { name: "", run: trial::run::<Sound> };
+
+    /// Their mistake; `None`: they are sound.
+    #[must_use]
+    pub fn mistake(self) -> Option<&'static str> {
+        (!self.name.is_empty()).then_some(self.name)
+    }
+
+    /// Runs a scenario with them under all oracles, as [`trial::run`] does.
+    pub fn run(self, scenario: &Scenario, watchers: &mut [&mut dyn Watcher]) -> Trial {
+        (self.run)(scenario, watchers)
+    }
+
+    /// Those that make the mistake of this name: `GivesUp`, or `gives-up`.
+    ///
+    /// # Errors
+    /// There is none of that name; the message lists those that there are.
+    pub fn named(name: &str) -> Result<Self, String> {
+        let plain = |text: &str| text.replace(['-', '_'], "").to_ascii_lowercase();
+        let found = MISTAKEN.iter().find(|machines| plain(machines.name) == plain(name));
+        found.copied().ok_or_else(|| {
+            let names: Vec<&str> = MISTAKEN.iter().map(|machines| machines.name).collect();
+            let near = nearest(name, names.iter().copied());
+            let near = near.map(|near| format!("did you mean {near}? ")).unwrap_or_default();
+            format!("there is no such mistake; {near}there are {}", names.join(", "))
+        })
+    }
+}
+
+impl fmt::Debug for Machines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.mistake().unwrap_or("Sound"))
+    }
+}
 
 /// One mistaken machine, and who caught it.
 #[derive(Clone, Debug)]
@@ -46,9 +93,10 @@ pub fn scenarios() -> Result<Vec<Scenario>, crate::scenario::LoadError> {
     Ok(scenarios)
 }
 
-fn hunt<M: Mutant>(mutant: &'static str, scenarios: &[Scenario]) -> Caught {
+fn hunt(machines: Machines, scenarios: &[Scenario]) -> Caught {
+    let mutant = machines.name;
     for (scenario, tried) in scenarios.iter().zip(1..) {
-        let trial = trial::run::<M>(scenario, &mut []);
+        let trial = machines.run(scenario, &mut []);
         if let Some(violation) = trial.violation {
             let by = Some((violation.oracle, violation.what));
             return Caught { mutant, by, scenario: scenario.name.clone(), tried };
@@ -57,26 +105,26 @@ fn hunt<M: Mutant>(mutant: &'static str, scenarios: &[Scenario]) -> Caught {
     Caught { mutant, by: None, scenario: String::new(), tried: scenarios.len() }
 }
 
-macro_rules! hunts {
+macro_rules! mistaken {
     ($($name:ident)*) => {
         /// Every mistake that is known.
-        const HUNTS: &[fn(&[Scenario]) -> Caught] =
-            &[$(|scenarios| hunt::<mutant::$name>(stringify!($name), scenarios)),*];
+        const MISTAKEN: &[Machines] =
+            &[$(Machines { name: stringify!($name), run: trial::run::<mutant::$name> }),*];
     };
 }
 
-hunts! {
+mistaken! {
     CapBeforeJitter ConstantSeed ExponentUnclamped FailureIsEmpty RetryAfterIgnored RetryAfterShortened
     TakeNextIgnoresGate TakeNextIgnoresPause TakeNextIgnoresDrain DrainDropsLateTask GivesUp YieldNeverSent
     YieldRetriedForEver LeaseFromReceipt HeartbeatStopsAtFinish NoReservation StaleGenerationAccepted WallClock
-    PausedSpins DeadlineOfBlocked UnauthorizedUsesAttempt TwoRefreshes
+    PausedSpins DeadlineOfBlocked UnauthorizedUsesAttempt TwoRefreshes StateOutside
 }
 
 /// Hunts every mistake, one after another; `seen` is told of each.
 pub fn hunt_all(scenarios: &[Scenario], mut seen: impl FnMut(&Caught)) -> Vec<Caught> {
     let mut all = Vec::new();
-    for hunt in HUNTS {
-        let caught = hunt(scenarios);
+    for machines in MISTAKEN {
+        let caught = hunt(*machines, scenarios);
         seen(&caught);
         all.push(caught);
     }

@@ -1,8 +1,13 @@
 //! What people read after a run.
 
-use std::io::{self, Write};
+use std::fmt;
+use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
+use crate::commit;
 use crate::scenario::Scenario;
 use crate::trial::Trial;
 use crate::world::Outcome;
@@ -20,36 +25,148 @@ pub fn summary(scenario: &Scenario, outcome: &Outcome) -> String {
     )
 }
 
-/// The report of a failing run, as it should be the last thing on standard error.
-///
-/// # Errors
-/// It cannot be written.
-pub fn failure(
-    err: &mut dyn Write,
-    name: &str,
-    again: &str,
-    trial: &Trial,
-    timeline: Option<&str>,
-) -> io::Result<()> {
-    let commit = option_env!("DOWNBEAT_COMMIT").filter(|commit| !commit.is_empty());
-    if let Some(violation) = &trial.violation {
-        let at = violation.at.as_millis();
-        write!(err, "FAIL  {}   {name}   commit {}", violation.oracle, commit.unwrap_or("unknown"))?;
-        write!(err, "   at {}.{:03} s", at / 1_000, at % 1_000)?;
-        match violation.worker {
-            Some(worker) => writeln!(err, "   worker {worker}")?,
-            None => writeln!(err)?,
+/// The commit that this program was built from, with `-dirty` where its sources had been changed since; `unknown`
+/// where it was built outside git.
+pub fn commit() -> &'static str {
+    static COMMIT: OnceLock<String> = OnceLock::new();
+    COMMIT.get_or_init(|| {
+        let found = match option_env!("DOWNBEAT_COMMIT") {
+            Some(told) => Some(told.to_owned()),
+            // A debug build is told nothing, and is where its sources are.
+            None => Path::new(env!("CARGO_MANIFEST_DIR")).parent().and_then(commit::checked_out),
+        };
+        found.filter(|commit| !commit.is_empty()).unwrap_or_else(|| "unknown".to_owned())
+    })
+}
+
+/// A failing run, as it should be the last thing on standard error.
+#[derive(Clone, Debug, Serialize)]
+pub struct Failure {
+    /// The rule's number and name.
+    pub oracle: &'static str,
+    /// The run: `seed 4711`.
+    pub run: String,
+    /// See [`commit`].
+    pub commit: &'static str,
+    /// When the rule was broken, in microseconds of virtual time.
+    pub at_us: u64,
+    /// By which worker, if one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<u32>,
+    /// What happened.
+    pub what: String,
+    /// What was not finished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending: Option<String>,
+    /// The command that runs it again.
+    pub reproduce: String,
+    /// The scenario made small; an error is what to do for one, why there is none, or nothing to say.
+    #[serde(serialize_with = "made")]
+    pub minimal: Result<Minimal, String>,
+    /// A file with the page; an error as above.
+    #[serde(serialize_with = "made")]
+    pub timeline: Result<String, String>,
+}
+
+/// A failing scenario made small, in a file.
+#[derive(Clone, Debug, Serialize)]
+pub struct Minimal {
+    /// Where it is.
+    pub file: String,
+    /// Faults before and after.
+    pub faults: (u64, u64),
+    /// Tasks that came until the rule was broken, before and after.
+    pub tasks: (u64, u64),
+    /// Workers before and after.
+    pub workers: (u64, u64),
+}
+
+impl Failure {
+    /// What is known of a failing run by itself; `None`: it did not fail. `again` runs it again.
+    #[must_use]
+    pub fn of(trial: &Trial, run: String, again: &str) -> Option<Self> {
+        let violation = trial.violation.as_ref()?;
+        Some(Self {
+            oracle: violation.oracle,
+            run,
+            commit: commit(),
+            at_us: violation.at.as_micros(),
+            worker: violation.worker,
+            what: violation.what.clone(),
+            // A rule of safety ends the run at once: then it says nothing that something is open.
+            pending: trial
+                .outcome
+                .pending
+                .clone()
+                .filter(|pending| violation.is_liveness() && !violation.what.contains(pending)),
+            reproduce: format!("{} run {again}", program()),
+            minimal: Err(format!("{} shrink {again} --out minimal.json", program())),
+            timeline: Err(format!("{} run {again} --html run.html", program())),
+        })
+    }
+}
+
+impl Failure {
+    /// Without a word on a small scenario and a page: another failure of the same rule has them.
+    #[must_use]
+    pub fn brief(mut self) -> Self {
+        (self.minimal, self.timeline) = (Err(String::new()), Err(String::new()));
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (secs, millis) = (self.at_us / 1_000_000, self.at_us / 1_000 % 1_000);
+        write!(f, "FAIL  {}   {}   commit {}   ", self.oracle, self.run, self.commit)?;
+        write!(f, "at {secs}.{millis:03} s")?;
+        if let Some(worker) = self.worker {
+            write!(f, "   worker {worker}")?;
         }
-        writeln!(err, "      {}", violation.what)?;
+        write!(f, "\n      {}", self.what)?;
+        if let Some(pending) = &self.pending {
+            write!(f, "\n  pending     {pending}")?;
+        }
+        write!(f, "\n  reproduce   {}", self.reproduce)?;
+        match &self.minimal {
+            Ok(minimal) => write!(f, "\n  minimal     {minimal}")?,
+            Err(words) if words.is_empty() => {}
+            Err(words) => write!(f, "\n  minimal     {words}")?,
+        }
+        match &self.timeline {
+            Err(words) if words.is_empty() => Ok(()),
+            Ok(words) | Err(words) => write!(f, "\n  timeline    {words}"),
+        }
     }
-    if let Some(pending) = &trial.outcome.pending {
-        writeln!(err, "  pending     {pending}")?;
+}
+
+impl fmt::Display for Minimal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = |count: u64| if count == 1 { "" } else { "s" };
+        let ((faults, few_faults), (tasks, few_tasks)) = (self.faults, self.tasks);
+        let (file, f_s, t_s) = (&self.file, s(few_faults), s(few_tasks));
+        write!(f, "{file}   ({faults} → {few_faults} fault{f_s}, {tasks} → {few_tasks} task{t_s})")
     }
-    writeln!(err, "  reproduce   downbeat-sim run {again}")?;
-    writeln!(err, "  minimal     downbeat-sim shrink {again} --out minimal.json")?;
-    match timeline {
-        Some(path) => writeln!(err, "  timeline    {path}"),
-        None => writeln!(err, "  timeline    downbeat-sim run {again} --html run.html"),
+}
+
+/// What was made, or nothing.
+fn made<T: Serialize, S: Serializer>(made: &Result<T, String>, to: S) -> Result<S::Ok, S::Error> {
+    made.as_ref().ok().serialize(to)
+}
+
+/// How this program was called, so that a command that it prints can be given again in the same place.
+fn program() -> String {
+    std::env::args().next().map_or_else(|| "downbeat-sim".to_owned(), |name| quoted(&name))
+}
+
+/// A word as a shell takes it.
+#[must_use]
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=+,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use downbeat_core::machine::mutant::Sound;
-
+use crate::mutants::Machines;
 use crate::scenario::{Arrival, Scenario, Span, Spread};
-use crate::trial;
 
 /// What became of it.
 #[derive(Clone, Debug)]
@@ -18,27 +16,28 @@ pub struct Shrunk {
     pub runs: u32,
 }
 
-/// The rule that a scenario breaks; `None`: none.
+/// The rule that a scenario breaks with these machines; `None`: none.
 #[must_use]
-pub fn broken(scenario: &Scenario) -> Option<&'static str> {
-    trial::run::<Sound>(scenario, &mut []).violation.map(|violation| violation.oracle)
+pub fn broken(machines: Machines, scenario: &Scenario) -> Option<&'static str> {
+    machines.run(scenario, &mut []).violation.map(|violation| violation.oracle)
 }
 
-/// Shrinks a scenario as far as `broken` still names the same rule, within a number of runs. `None`: it breaks none.
+/// Shrinks a scenario as far as `broken` still names the same rule. `go_on` is asked before each further run, with how
+/// many there were. `None`: it breaks none.
 pub fn shrink(
     scenario: &Scenario,
-    runs_max: u32,
     broken: &dyn Fn(&Scenario) -> Option<&'static str>,
+    go_on: &dyn Fn(u32) -> bool,
 ) -> Option<Shrunk> {
     let oracle = broken(scenario)?;
-    let mut shrinker = Shrinker { best: scenario.clone(), oracle, runs: 1, runs_max, broken };
+    let mut shrinker = Shrinker { best: scenario.clone(), oracle, runs: 1, over: false, broken, go_on };
     loop {
         let before = shrinker.best.clone();
         shrinker.faults();
         shrinker.tasks();
         shrinker.workers();
         shrinker.lengths();
-        if shrinker.best == before || shrinker.runs >= runs_max {
+        if shrinker.best == before || shrinker.over {
             break;
         }
     }
@@ -50,14 +49,20 @@ struct Shrinker<'a> {
     best: Scenario,
     oracle: &'static str,
     runs: u32,
-    runs_max: u32,
+    /// No further run may be made.
+    over: bool,
     broken: &'a dyn Fn(&Scenario) -> Option<&'static str>,
+    go_on: &'a dyn Fn(u32) -> bool,
 }
 
 impl Shrinker<'_> {
     /// Takes a candidate if it breaks the same rule.
     fn accepts(&mut self, candidate: Scenario) -> bool {
-        if self.runs >= self.runs_max || candidate == self.best || !candidate.problems().is_empty() {
+        if candidate == self.best || !candidate.problems().is_empty() {
+            return false;
+        }
+        self.over = self.over || !(self.go_on)(self.runs);
+        if self.over {
             return false;
         }
         self.runs += 1;
@@ -73,7 +78,7 @@ impl Shrinker<'_> {
         let mut part = of(&mut self.best).len().div_ceil(2).max(1);
         loop {
             let mut from = 0;
-            while from < of(&mut self.best).len() && self.runs < self.runs_max {
+            while from < of(&mut self.best).len() && !self.over {
                 let mut candidate = self.best.clone();
                 let list = of(&mut candidate);
                 let to = (from + part).min(list.len());
@@ -82,7 +87,7 @@ impl Shrinker<'_> {
                     from = to;
                 }
             }
-            if part == 1 || self.runs >= self.runs_max {
+            if part == 1 || self.over {
                 return;
             }
             part = part.div_ceil(2);

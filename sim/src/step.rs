@@ -11,7 +11,7 @@ use std::io::{self, BufRead, Write};
 
 use downbeat_core::machine::Instant;
 
-use self::command::{Command, HELP};
+use self::command::{Command, HELP, Until};
 use self::condition::Condition;
 use crate::record::{Entry, Line, Record};
 use crate::replay::Core;
@@ -105,7 +105,7 @@ impl<'a> Stepper<'a> {
                 self.move_to(self.at.saturating_sub(count));
                 self.tell_place(out)
             }
-            Command::Run => self.run(out),
+            Command::Run(until) => self.run(until, out),
             Command::To(time) => {
                 self.go_to_time(time);
                 self.tell_place(out)
@@ -173,8 +173,19 @@ impl<'a> Stepper<'a> {
         }
     }
 
-    fn run(&mut self, out: &mut dyn Write) -> io::Result<()> {
-        while self.step() {
+    fn run(&mut self, until: Option<Until>, out: &mut dyn Write) -> io::Result<()> {
+        let beyond = |entry: &Entry| match until {
+            None => false,
+            Some(Until::Line(number)) => entry.number > number,
+            Some(Until::Time(time)) => entry.line.at().is_some_and(|at| at > time),
+        };
+        loop {
+            if self.record.entries.get(self.at).is_some_and(beyond) {
+                return self.tell_place(out);
+            }
+            if !self.step() {
+                break;
+            }
             let Some(entry) = self.record.entries.get(self.at - 1) else { break };
             let hit = self.breaks.iter().position(|condition| condition.holds(&entry.line));
             if let Some(number) = hit {

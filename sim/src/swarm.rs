@@ -3,12 +3,11 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use downbeat_core::machine::mutant::Sound;
-
+use crate::mutants::Machines;
 use crate::probe::Probes;
 use crate::random::{Random, mix};
 use crate::scenario::{Profile, generate};
-use crate::trial::{self, Trial};
+use crate::trial::Trial;
 
 /// Which seeds, and how.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +20,8 @@ pub struct Plan {
     pub jobs: usize,
     /// The same profile for all; `None`: each seed draws one.
     pub profile: Option<Profile>,
+    /// With these machines.
+    pub machines: Machines,
     /// Goes on after a failure.
     pub keep_going: bool,
 }
@@ -94,7 +95,7 @@ fn one(plan: &Plan, seed: u64, found: &Mutex<Found>) -> u64 {
     let profile = plan.profile.unwrap_or_else(|| profile_of(seed));
     let scenario = generate(seed, profile);
     let workers: u32 = scenario.workers.iter().map(|group| group.count).sum();
-    let trial = trial::run::<Sound>(&scenario, &mut []);
+    let trial = plan.machines.run(&scenario, &mut []);
     let mut found = found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let length = trial.outcome.at.as_millis();
     found.seeds += 1;

@@ -15,7 +15,7 @@ fn a_scenario_shrinks_to_what_breaks_the_rule() {
         .map(|seed| generate(seed, Profile::Radioactive))
         .find(|scenario| scenario.faults.len() > 20 && broken(scenario).is_some())
         .unwrap();
-    let shrunk = shrink(&scenario, 500, &broken).unwrap();
+    let shrunk = shrink(&scenario, &broken, &|runs| runs < 500).unwrap();
     assert_eq!(shrunk.oracle, "made-up");
     assert_eq!(shrunk.scenario.faults.len(), 1);
     assert_eq!((shrunk.scenario.tasks.len(), shrunk.scenario.workers.len()), (1, 1));
@@ -25,5 +25,5 @@ fn a_scenario_shrinks_to_what_breaks_the_rule() {
 
 #[test]
 fn a_sound_scenario_does_not_shrink() {
-    assert!(shrink(&generate(1, Profile::Calm), 100, &|_| None).is_none());
+    assert!(shrink(&generate(1, Profile::Calm), &|_| None, &|_| true).is_none());
 }

@@ -55,6 +55,8 @@ pub trait Mutant: sealed::Sealed + Clone + PartialEq + core::fmt::Debug {
     const UNAUTHORIZED_USES_ATTEMPT: bool = false;
     /// Every 401 starts a refresh, also while one is in flight.
     const TWO_REFRESHES: bool = false;
+    /// Answers depend on something outside the machine.
+    const STATE_OUTSIDE: bool = false;
 
     /// Not a mistake but a choice: the seed's rules are there. What [`Lean`](super::Lean) leaves out, a policy cannot
     /// ask for.
@@ -65,6 +67,19 @@ pub trait Mutant: sealed::Sealed + Clone + PartialEq + core::fmt::Debug {
     const STORE: bool = true;
     /// Likewise: the table is indexed. Without indexes it is looked through, which suits a few entries.
     const INDEXED: bool = true;
+}
+
+/// A number that is another one each time: what no machine may look at.
+#[cfg(feature = "mutants")]
+pub(crate) fn outside() -> u64 {
+    static ASKED: core::sync::atomic::AtomicU32 = core::sync::atomic::AtomicU32::new(1);
+    u64::from(ASKED.fetch_add(1, core::sync::atomic::Ordering::Relaxed))
+}
+
+/// Nothing is outside where there are no mutants.
+#[cfg(not(feature = "mutants"))]
+pub(crate) const fn outside() -> u64 {
+    0
 }
 
 /// The machine as it should be.
@@ -115,4 +130,5 @@ mutants! {
     DeadlineOfBlocked DEADLINE_OF_BLOCKED "A wait that ends too early.";
     UnauthorizedUsesAttempt UNAUTHORIZED_USES_ATTEMPT "A 401 counted as a failed report.";
     TwoRefreshes TWO_REFRESHES "Two refreshes in flight.";
+    StateOutside STATE_OUTSIDE "An answer that no replay gives again.";
 }

@@ -12,7 +12,7 @@ use super::ids::{CallId, Lane, TaskKey};
 use super::input::{Control, Input, TokenNews};
 use super::lean::Lean;
 use super::link::Link;
-use super::mutant::{Mutant, Sound};
+use super::mutant::{self, Mutant, Sound};
 use super::policy::{Policy, PolicyError, Rules};
 use super::rng::Rng;
 use super::table::{List, Table};
@@ -241,6 +241,9 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         // The end of time never comes: a deadline there is none.
         let now = now.min(Instant::LAST);
         self.now = if M::WALL_CLOCK { now } else { self.now.max(now) };
+        if M::STATE_OUTSIDE {
+            self.rng = Rng::new(mutant::outside());
+        }
         if self.course.stage == Stage::Stopped {
             // A call that outlived its task still gives back its lane, which a hub lends to others.
             if let Input::Replied { call, reply } = &input {

@@ -2,13 +2,14 @@
 
 use std::io::{self, Write};
 
-use downbeat_core::machine::mutant::Sound;
+use serde::Serialize;
 
 use super::origin::Origin;
-use super::{NONDETERMINISM, PASS, USAGE};
+use super::{NONDETERMINISM, PASS, USAGE, print_json};
+use crate::event::Event;
+use crate::mutants::Machines;
 use crate::oracle::s18_replay::Digest;
 use crate::scenario::Scenario;
-use crate::trial;
 use crate::world::Watcher;
 
 /// Arguments of `check`.
@@ -16,6 +17,27 @@ use crate::world::Watcher;
 pub(super) struct Args {
     #[command(flatten)]
     origin: Origin,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What two runs have in common, as JSON.
+#[derive(Serialize)]
+struct Told {
+    agree: bool,
+    events: usize,
+    hash: String,
+    difference: Option<Difference>,
+}
+
+/// The first difference.
+#[derive(Debug, Eq, PartialEq, Serialize)]
+struct Difference {
+    /// The number of the event, from 0.
+    event: usize,
+    one: String,
+    other: String,
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
@@ -27,42 +49,105 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
         }
     };
     // One run here, and one on another thread at the same time.
+    let machines = args.origin.machines();
     let (first, second) = std::thread::scope(|scope| {
-        let other = scope.spawn(|| digests(&scenario));
-        (digests(&scenario), other.join().unwrap_or_default())
+        let other = scope.spawn(|| Run::of(machines, &scenario));
+        (Run::of(machines, &scenario), other.join().unwrap_or_default())
     });
-    let found = first.iter().zip(&second).position(|(one, other)| one != other);
-    let at = found.or_else(|| (first.len() != second.len()).then(|| first.len().min(second.len())));
-    match (at, first.last()) {
-        (None, Some((hash, _))) => {
-            writeln!(out, "two runs agree: {} events, hash {hash:016x}", first.len())?;
-            Ok(PASS)
+    let difference = difference(&first, &second);
+    if let Some(found) = &difference {
+        writeln!(
+            err,
+            "FAIL  S18 replay   {}   two runs differ from event {} on",
+            args.origin.name(),
+            found.event
+        )?;
+        writeln!(err, "  one         {}", found.one)?;
+        writeln!(err, "  the other   {}", found.other)?;
+    }
+    let hash = first.events.last().map_or(0, |(hash, _)| *hash);
+    let told = Told {
+        agree: difference.is_none(),
+        events: first.events.len(),
+        hash: format!("{hash:016x}"),
+        difference,
+    };
+    if args.json {
+        print_json(out, &told)?;
+    } else if told.agree {
+        writeln!(out, "two runs agree: {} events, hash {}", told.events, told.hash)?;
+    }
+    Ok(if told.agree { PASS } else { NONDETERMINISM })
+}
+
+/// The digest after each event, with the event's text, and what the world itself saw of a difference.
+#[derive(Default)]
+struct Run {
+    events: Vec<(u64, String)>,
+    clone_differs: bool,
+}
+
+impl Run {
+    fn of(machines: Machines, scenario: &Scenario) -> Self {
+        #[derive(Default)]
+        struct All(Digest, Vec<(u64, String)>);
+        impl Watcher for All {
+            fn on(&mut self, event: &Event) -> bool {
+                self.0.on(event);
+                self.1.push((self.0.hash, format!("{event:?}")));
+                true
+            }
         }
-        (None, None) => {
-            writeln!(out, "two runs agree: nothing happens in either")?;
-            Ok(PASS)
-        }
-        (Some(at), _) => {
-            writeln!(err, "FAIL  S18 replay   {}   two runs differ from event {at} on", args.origin.name())?;
-            writeln!(err, "  one         {}", first.get(at).map_or("nothing", |(_, text)| text))?;
-            writeln!(err, "  the other   {}", second.get(at).map_or("nothing", |(_, text)| text))?;
-            Ok(NONDETERMINISM)
-        }
+        let mut all = All::default();
+        let trial = machines.run(scenario, &mut [&mut all]);
+        Self { events: all.1, clone_differs: trial.outcome.nondeterminism.is_some() }
+    }
+
+    fn text(&self, at: usize) -> String {
+        self.events.get(at).map_or("nothing", |(_, text)| text).to_owned()
     }
 }
 
-/// The digest after each event, and the event's text.
-fn digests(scenario: &Scenario) -> Vec<(u64, String)> {
-    #[derive(Default)]
-    struct All(Digest, Vec<(u64, String)>);
-    impl Watcher for All {
-        fn on(&mut self, event: &crate::event::Event) -> bool {
-            self.0.on(event);
-            self.1.push((self.0.hash, format!("{event:?}")));
-            true
+fn difference(first: &Run, second: &Run) -> Option<Difference> {
+    let found = first.events.iter().zip(&second.events).position(|(one, other)| one != other);
+    let (long, short) =
+        (first.events.len().max(second.events.len()), first.events.len().min(second.events.len()));
+    let at = found.or_else(|| (long != short).then_some(short));
+    let within = [first, second].into_iter().find(|run| run.clone_differs);
+    match (at, within) {
+        (Some(event), _) => Some(Difference { event, one: first.text(event), other: second.text(event) }),
+        (None, Some(run)) => {
+            let event = run.events.len().saturating_sub(1);
+            let other = "a clone, told the same, answers or is something else".to_owned();
+            Some(Difference { event, one: run.text(event), other })
         }
+        (None, None) => None,
     }
-    let mut all = All::default();
-    let _ = trial::run::<Sound>(scenario, &mut [&mut all]);
-    all.1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(texts: &[&str], clone_differs: bool) -> Run {
+        let events = texts.iter().map(|text| (0, (*text).to_owned())).collect();
+        Run { events, clone_differs }
+    }
+
+    #[test]
+    fn the_first_difference_is_found() {
+        let at = |one: &[&str], other: &[&str]| {
+            difference(&run(one, false), &run(other, false)).map(|found| (found.event, found.other))
+        };
+        assert_eq!(at(&["a", "b"], &["a", "b"]), None);
+        assert_eq!(at(&["a", "b"], &["a", "c"]), Some((1, "c".to_owned())));
+        assert_eq!(at(&["a", "b"], &["a"]), Some((1, "nothing".to_owned())));
+        assert_eq!(at(&[], &["a"]), Some((0, "a".to_owned())));
+    }
+
+    #[test]
+    fn a_clone_that_differs_is_a_difference() {
+        let found = difference(&run(&["a"], false), &run(&["a"], true));
+        assert_eq!(found.map(|found| found.event), Some(0));
+    }
 }

@@ -3,6 +3,7 @@
 mod check;
 mod conform;
 mod explain;
+mod failure;
 mod mutants;
 mod origin;
 mod replay;
@@ -14,12 +15,15 @@ mod source;
 mod step;
 mod swarm;
 mod table;
+mod values;
 mod view;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::{Parser, Subcommand};
+use serde::Serialize;
 
 /// Everything ended well.
 const PASS: u8 = 0;
@@ -109,6 +113,20 @@ enum Command {
     /// Serve the model server over HTTP: a development server, with faults to order at /control.
     #[command(after_help = "Examples:\n  downbeat-sim serve --listen 127.0.0.1:8080")]
     Serve(serve::Args),
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "bounds on wall time, and reports of it, need the wall's clock"
+)]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// Prints JSON, and a line feed.
+fn print_json(out: &mut dyn Write, what: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, what)?;
+    writeln!(out)
 }
 
 /// Parses the command line and runs what it says.

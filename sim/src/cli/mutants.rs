@@ -1,17 +1,52 @@
 //! `mutants`: every known mistake must be caught.
 
+use std::fs;
 use std::io::{self, Write};
+use std::path::PathBuf;
 
-use super::{FAIL, PASS};
+use serde::Serialize;
+
+use super::{FAIL, PASS, print_json};
 use crate::canary::{self, DOCTORINGS};
-use crate::mutants;
+use crate::mutants::{self, Caught};
 
 /// Arguments of `mutants`.
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// Print what the oracle said of each.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     words: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// Write the JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Who catches which mistake, as JSON.
+#[derive(Serialize)]
+struct Told<'a> {
+    caught: usize,
+    of: usize,
+    mutants: Vec<Mistake<'a>>,
+    doctored_records: Vec<Doctored>,
+}
+
+#[derive(Serialize)]
+struct Mistake<'a> {
+    mutant: &'a str,
+    /// `None`: it survives.
+    caught_by: Option<&'a str>,
+    what: Option<&'a str>,
+    scenario: &'a str,
+    tried: usize,
+}
+
+#[derive(Serialize)]
+struct Doctored {
+    doctored: &'static str,
+    caught_by: Option<&'static str>,
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
@@ -22,30 +57,70 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
             return Ok(FAIL);
         }
     };
-    writeln!(out, "{:<26} {:<28} {:<18} tried", "mistake", "caught by", "scenario")?;
+    if !args.json {
+        writeln!(out, "{:<26} {:<28} {:<18} tried", "mistake", "caught by", "scenario")?;
+    }
     let mut result = Ok(());
     let caught = mutants::hunt_all(&scenarios, |caught| {
-        let (by, what) = caught.by.as_ref().map_or(("SURVIVES", ""), |(by, what)| (*by, what.as_str()));
-        let line = writeln!(out, "{:<26} {by:<28} {:<18} {}", caught.mutant, caught.scenario, caught.tried);
-        let words = if args.words { writeln!(out, "    {what}") } else { Ok(()) };
-        result = std::mem::replace(&mut result, Ok(())).and(line).and(words).and_then(|()| out.flush());
+        if !args.json && result.is_ok() {
+            result = tell(caught, args.words, out);
+        }
     });
     result?;
-    let mut survivors: Vec<&str> =
-        caught.iter().filter(|caught| caught.by.is_none()).map(|caught| caught.mutant).collect();
-    for (way, name) in DOCTORINGS.iter().enumerate() {
-        match canary::sing(way) {
-            Some(violation) => {
-                writeln!(out, "canary: {name:<18} {:<28} a doctored record", violation.oracle)?
-            }
-            None => survivors.push(name),
+    let records: Vec<Doctored> = DOCTORINGS
+        .iter()
+        .enumerate()
+        .map(|(way, name)| Doctored { doctored: name, caught_by: canary::sing(way).map(|it| it.oracle) })
+        .collect();
+    let survivors: Vec<&str> = caught
+        .iter()
+        .filter(|caught| caught.by.is_none())
+        .map(|caught| caught.mutant)
+        .chain(records.iter().filter(|record| record.caught_by.is_none()).map(|record| record.doctored))
+        .collect();
+    let all = caught.len() + records.len();
+    let mutants = caught.iter().map(|caught| Mistake {
+        mutant: caught.mutant,
+        caught_by: caught.by.as_ref().map(|(by, _)| *by),
+        what: caught.by.as_ref().map(|(_, what)| what.as_str()),
+        scenario: &caught.scenario,
+        tried: caught.tried,
+    });
+    let told = Told {
+        caught: all - survivors.len(),
+        of: all,
+        mutants: mutants.collect(),
+        doctored_records: records,
+    };
+    if let Some(file) = &args.out {
+        let written = serde_json::to_vec_pretty(&told).map_err(io::Error::other);
+        if let Err(error) = written.and_then(|text| fs::write(file, text)) {
+            writeln!(err, "downbeat-sim: {} cannot be written: {error}", file.display())?;
+            return Ok(FAIL);
         }
     }
-    let (all, left) = (caught.len() + DOCTORINGS.len(), survivors.len());
-    writeln!(out, "{} of {all} caught", all - left)?;
+    if args.json {
+        print_json(out, &told)?;
+    } else {
+        for Doctored { doctored, caught_by } in &told.doctored_records {
+            let by = caught_by.unwrap_or("SURVIVES");
+            writeln!(out, "canary: {doctored:<18} {by:<28} a doctored record")?;
+        }
+        writeln!(out, "{} of {all} caught", told.caught)?;
+    }
     if survivors.is_empty() {
         return Ok(PASS);
     }
+    out.flush()?;
     writeln!(err, "FAIL  nobody catches {}: a scenario is missing", survivors.join(", "))?;
     Ok(FAIL)
+}
+
+fn tell(caught: &Caught, words: bool, out: &mut dyn Write) -> io::Result<()> {
+    let (by, what) = caught.by.as_ref().map_or(("SURVIVES", ""), |(by, what)| (*by, what.as_str()));
+    writeln!(out, "{:<26} {by:<28} {:<18} {}", caught.mutant, caught.scenario, caught.tried)?;
+    if words {
+        writeln!(out, "    {what}")?;
+    }
+    out.flush()
 }

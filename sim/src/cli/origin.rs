@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 
+use super::values::Mistaken;
+use crate::mutants::Machines;
+use crate::report::quoted;
 use crate::scenario::{self, Profile, Scenario};
 use crate::swarm;
 
 /// The scenario to run.
 #[derive(clap::Args)]
-#[group(required = true, multiple = true)]
 pub(super) struct Origin {
     /// Run the scenario of this seed.
-    #[arg(long, value_name = "N", conflicts_with = "scenario")]
+    #[arg(long, value_name = "N", conflicts_with = "scenario", required_unless_present = "scenario")]
     seed: Option<u64>,
     /// Run this scenario file (TOML, or JSON if its name ends in .json).
     #[arg(long, value_name = "FILE")]
@@ -18,6 +20,8 @@ pub(super) struct Origin {
     /// How rough the scenario of the seed is; by default the seed draws one, as in a swarm.
     #[arg(long, value_enum, requires = "seed")]
     profile: Option<Profile>,
+    #[command(flatten)]
+    mistaken: Mistaken,
 }
 
 impl Origin {
@@ -41,11 +45,29 @@ impl Origin {
         }
     }
 
+    /// The machines to run it with.
+    pub(super) fn machines(&self) -> Machines {
+        self.mistaken.machines()
+    }
+
+    /// What its files are called.
+    pub(super) fn stem(&self) -> String {
+        let stem = self.scenario.as_ref().and_then(|file| file.file_stem());
+        stem.map_or_else(
+            || self.seed.unwrap_or_default().to_string(),
+            |stem| stem.to_string_lossy().into_owned(),
+        )
+    }
+
     /// The arguments that name it again.
     pub(super) fn again(&self) -> String {
-        match &self.scenario {
-            Some(file) => format!("--scenario {}", file.display()),
+        let mut again = match &self.scenario {
+            Some(file) => format!("--scenario {}", quoted(&file.display().to_string())),
             None => format!("--seed {} --profile {}", self.seed.unwrap_or_default(), self.profile().name()),
+        };
+        if let Some(mistake) = self.machines().mistake() {
+            again += &format!(" --mutant {mistake}");
         }
+        again
     }
 }

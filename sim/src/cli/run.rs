@@ -6,11 +6,15 @@ use std::path::{Path, PathBuf};
 
 use downbeat_core::machine::mutant::Sound;
 
+use serde::Serialize;
+
+use super::failure::{AfterFailure, Failed};
 use super::origin::Origin;
-use super::{FAIL, PASS, USAGE};
+use super::{FAIL, PASS, USAGE, print_json};
 use crate::record::{Record, Recorder};
-use crate::report;
-use crate::trial;
+use crate::report::{self, Failure};
+use crate::scenario::Scenario;
+use crate::trial::{self, Trial};
 use crate::view::{self, View};
 use crate::world::Watcher;
 
@@ -19,6 +23,8 @@ use crate::world::Watcher;
 pub(super) struct Args {
     #[command(flatten)]
     origin: Origin,
+    #[command(flatten)]
+    failure: AfterFailure,
     /// Write the record of the run (JSON Lines).
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -35,11 +41,14 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
     /// Judge nothing and compare no clones: to measure the simulator itself.
-    #[arg(long, conflicts_with_all = ["record", "html", "perfetto", "csv", "trace"])]
+    #[arg(long, conflicts_with_all = ["record", "html", "perfetto", "csv", "trace", "mutant"])]
     unjudged: bool,
     /// Print what the run took of processor and memory.
     #[arg(long)]
     measure: bool,
+    /// Print JSON.
+    #[arg(long, conflicts_with_all = ["measure", "unjudged"])]
+    json: bool,
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
@@ -68,7 +77,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
     if let Some(recorder) = &mut recorder {
         watchers.push(recorder);
     }
-    let trial = trial::run::<Sound>(&scenario, &mut watchers);
+    let trial = args.origin.machines().run(&scenario, &mut watchers);
     if let Some(mut recorder) = recorder {
         if let Some(violation) = &trial.violation {
             recorder.violation(violation);
@@ -79,17 +88,66 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
             return Ok(FAIL);
         }
     }
-    writeln!(out, "{}", report::summary(&scenario, &trial.outcome))?;
+    if !args.json {
+        writeln!(out, "{}", report::summary(&scenario, &trial.outcome))?;
+    }
     if args.measure {
         measured(out)?;
     }
-    if trial.exit_code() == 0 {
+    end(args, &scenario, &trial, out, err)
+}
+
+/// What came of a run, as JSON.
+#[derive(Serialize)]
+struct Told<'a> {
+    scenario: &'a str,
+    workers: u64,
+    virtual_us: u64,
+    steps: u64,
+    events: u64,
+    passed: bool,
+    exit_code: u8,
+    failure: Option<Failure>,
+}
+
+/// The verdict, with a small scenario and a page if it is a failure.
+fn end(
+    args: &Args,
+    scenario: &Scenario,
+    trial: &Trial,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<u8> {
+    let failed = Failed {
+        scenario,
+        machines: args.origin.machines(),
+        trial,
+        run: args.origin.name(),
+        again: args.origin.again(),
+        stem: args.origin.stem(),
+    };
+    let failure = failed.examined(&args.failure, args.html.as_deref());
+    if let Some(failure) = &failure {
+        out.flush()?;
+        writeln!(err, "{failure}")?;
+    } else if !args.json {
         writeln!(out, "no rule is broken")?;
-    } else {
-        let timeline = args.html.as_ref().map(|path| path.display().to_string());
-        report::failure(err, &args.origin.name(), &args.origin.again(), &trial, timeline.as_deref())?;
     }
-    Ok(trial.exit_code())
+    let exit_code = trial.exit_code();
+    if args.json {
+        let told = Told {
+            scenario: &scenario.name,
+            workers: scenario.workers.iter().map(|group| u64::from(group.count)).sum(),
+            virtual_us: trial.outcome.at.as_micros(),
+            steps: trial.outcome.steps,
+            events: trial.outcome.events,
+            passed: exit_code == PASS,
+            exit_code,
+            failure,
+        };
+        print_json(out, &told)?;
+    }
+    Ok(exit_code)
 }
 
 /// Says what the run took.

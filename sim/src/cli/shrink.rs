@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::origin::Origin;
+use super::values;
 use super::{FAIL, PASS, USAGE};
 use crate::scenario::{Scenario, to_json, to_toml};
 use crate::shrink::{self, broken};
@@ -17,8 +18,8 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// How many runs it may take.
-    #[arg(long, value_name = "N", default_value_t = 2_000)]
-    runs: u32,
+    #[arg(long, value_name = "N", default_value = "2000", value_parser = values::count)]
+    runs: u64,
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
@@ -29,7 +30,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
             return Ok(USAGE);
         }
     };
-    let Some(shrunk) = shrink::shrink(&scenario, args.runs, &broken) else {
+    let broken = |scenario: &Scenario| broken(args.origin.machines(), scenario);
+    let Some(shrunk) = shrink::shrink(&scenario, &broken, &|runs| u64::from(runs) < args.runs) else {
         writeln!(out, "{}: no rule is broken, so there is nothing to shrink", args.origin.name())?;
         return Ok(PASS);
     };

@@ -1,30 +1,34 @@
 //! `swarm`: many seeds.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
 
-use super::{PASS, PROBE};
+use super::failure::{AfterFailure, Failed};
+use super::values::{self, Mistaken};
+use super::{PASS, PROBE, now, print_json};
 use crate::probe::SEEDS_NEEDED;
-use crate::report;
-use crate::scenario::{Profile, Span};
+use crate::report::{self, Failure};
+use crate::scenario::{Profile, Span, generate};
 use crate::swarm::{self, Found, Plan};
 
 /// Arguments of `swarm`.
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// How many seeds; with `--for`, at the most so many.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = values::count, allow_negative_numbers = true)]
     seeds: Option<u64>,
     /// The first seed.
     #[arg(long, value_name = "S", default_value_t = 0)]
     start: u64,
     /// Threads.
-    #[arg(short, long, value_name = "J", default_value_t = 1)]
+    #[arg(short, long, value_name = "J", default_value = "1", value_parser = values::jobs, allow_negative_numbers = true)]
     jobs: usize,
     /// Stop after so much time: `60s`.
-    #[arg(long = "for", value_name = "TIME")]
+    #[arg(long = "for", value_name = "TIME", value_parser = values::time)]
     time: Option<Span>,
     /// The same profile for every seed; by default each draws one.
     #[arg(long, value_enum)]
@@ -35,6 +39,16 @@ pub(super) struct Args {
     /// Print how often each probe was hit.
     #[arg(long)]
     probes: bool,
+    /// Fail (13) where a probe was never hit, however few the seeds; by default that takes 2,000, and no --profile.
+    #[arg(long)]
+    judge_probes: bool,
+    #[command(flatten)]
+    mistaken: Mistaken,
+    #[command(flatten)]
+    failure: AfterFailure,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
@@ -44,6 +58,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
         seeds,
         jobs: args.jobs,
         profile: args.profile,
+        machines: args.mistaken.machines(),
         keep_going: args.keep_going,
     };
     let limit = args.time.map(Span::get);
@@ -57,56 +72,137 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
         limit.is_none_or(|limit| watch.elapsed() < limit)
     });
     bar.finish_and_clear();
-    tell(&found, watch.elapsed(), out)?;
-    if args.probes {
-        for (name, rare, hits) in found.probes.hits() {
-            writeln!(out, "{hits:>12}  {name}{}", if rare { " (rare)" } else { "" })?;
+    let told = Told::of(args, &found, watch.elapsed());
+    if !args.json {
+        tell(&told, out)?;
+        if args.probes {
+            for (name, rare, hits) in found.probes.hits() {
+                writeln!(out, "{hits:>12}  {name}{}", if rare { " (rare)" } else { "" })?;
+            }
         }
     }
-    end(&found, args, out, err)
+    out.flush()?;
+    end(args, &plan, &found, told, out, err)
 }
 
-fn end(found: &Found, args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
-    for failing in found.failing.iter().rev() {
-        let again = format!("--seed {} --profile {}", failing.seed, failing.profile.name());
-        report::failure(err, &format!("seed {}", failing.seed), &again, &failing.trial, None)?;
+/// What a swarm did, as JSON.
+#[derive(Serialize)]
+struct Told {
+    seeds: u64,
+    start: u64,
+    failed: u64,
+    steps: u64,
+    virtual_hours: u64,
+    worker_hours: u64,
+    seconds: f64,
+    processor_seconds: Option<f64>,
+    fingerprint: String,
+    probes: Vec<Probe>,
+    probes_judged: bool,
+    probes_missing: Vec<&'static str>,
+    failures: Vec<Failure>,
+    #[serde(skip)]
+    worker_ms: u64,
+}
+
+#[derive(Serialize)]
+struct Probe {
+    name: &'static str,
+    rare: bool,
+    hits: u64,
+}
+
+impl Told {
+    fn of(args: &Args, found: &Found, took: Duration) -> Self {
+        let probes = found.probes.hits().map(|(name, rare, hits)| Probe { name, rare, hits });
+        Self {
+            seeds: found.seeds,
+            start: args.start,
+            failed: found.failing.len() as u64,
+            steps: found.steps,
+            virtual_hours: found.virtual_ms / 3_600_000,
+            worker_hours: found.worker_ms / 3_600_000,
+            seconds: took.as_secs_f64(),
+            processor_seconds: report::processor_time().map(|time| time.as_secs_f64()),
+            fingerprint: format!("{:016x}", found.fingerprint),
+            probes: probes.collect(),
+            probes_judged: args.judge_probes || (found.seeds >= SEEDS_NEEDED && args.profile.is_none()),
+            probes_missing: found.probes.missing(),
+            failures: Vec::new(),
+            worker_ms: found.worker_ms,
+        }
     }
-    if let Some(first) = found.failing.first() {
+}
+
+/// Reports what failed, the first seed last; the first of each rule is made small and drawn.
+fn end(
+    args: &Args,
+    plan: &Plan,
+    found: &Found,
+    mut told: Told,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> io::Result<u8> {
+    let mut rules = BTreeSet::new();
+    for failing in &found.failing {
+        let scenario = generate(failing.seed, failing.profile);
+        let mistake = plan.machines.mistake().map(|name| format!(" --mutant {name}")).unwrap_or_default();
+        let failed = Failed {
+            scenario: &scenario,
+            machines: plan.machines,
+            trial: &failing.trial,
+            run: format!("seed {}", failing.seed),
+            again: format!("--seed {} --profile {}{mistake}", failing.seed, failing.profile.name()),
+            stem: failing.seed.to_string(),
+        };
+        let rule = failing.trial.violation.as_ref().map(|violation| violation.oracle);
+        let first = rule.is_some_and(|rule| rules.insert(rule));
+        told.failures.extend(if first {
+            failed.examined(&args.failure, None)
+        } else {
+            failed.told().map(Failure::brief)
+        });
+    }
+    let code = if let Some(first) = found.failing.first() {
         writeln!(err, "{} of {} seeds failed", found.failing.len(), found.seeds)?;
-        return Ok(first.trial.exit_code());
+        for failure in told.failures.iter().rev() {
+            writeln!(err, "{failure}")?;
+        }
+        first.trial.exit_code()
+    } else if told.probes_judged && !told.probes_missing.is_empty() {
+        writeln!(err, "FAIL  probes never hit: {}", told.probes_missing.join(", "))?;
+        PROBE
+    } else {
+        if !told.probes_judged && !args.json {
+            writeln!(out, "probes are not judged: that takes {SEEDS_NEEDED} seeds, and no --profile")?;
+        }
+        PASS
+    };
+    if args.json {
+        print_json(out, &told)?;
     }
-    let missing = found.probes.missing();
-    if found.seeds < SEEDS_NEEDED || args.profile.is_some() {
-        writeln!(out, "probes are not judged: that takes {SEEDS_NEEDED} seeds, and no --profile")?;
-    } else if !missing.is_empty() {
-        writeln!(err, "FAIL  probes never hit: {}", missing.join(", "))?;
-        return Ok(PROBE);
-    }
-    Ok(PASS)
+    Ok(code)
 }
 
-fn tell(found: &Found, took: Duration, out: &mut dyn Write) -> io::Result<()> {
-    let hours = |millis: u64| millis / 3_600_000;
-    let millis = took.as_millis().max(1);
-    let rate = |millis: u128| u128::from(found.worker_ms) / 8 * 60_000 / millis.max(1) / 3_600_000;
+fn tell(told: &Told, out: &mut dyn Write) -> io::Result<()> {
+    let rate = |seconds: f64| told.worker_ms as f64 / 8.0 / 3_600_000.0 * 60.0 / seconds.max(0.001);
     writeln!(
         out,
-        "{} seeds passed, {} failed; {} steps, {} virtual hours, {} worker hours in {}.{} s",
-        found.seeds - found.failing.len() as u64,
-        found.failing.len(),
-        found.steps,
-        hours(found.virtual_ms),
-        hours(found.worker_ms),
-        millis / 1_000,
-        millis % 1_000 / 100
+        "{} seeds passed, {} failed; {} steps, {} virtual hours, {} worker hours in {:.1} s",
+        told.seeds - told.failed,
+        told.failed,
+        told.steps,
+        told.virtual_hours,
+        told.worker_hours,
+        told.seconds
     )?;
-    let wall = rate(millis);
-    writeln!(out, "{wall} virtual hours of an eight-worker fleet in a minute, all oracles on")?;
-    if let Some(time) = report::processor_time() {
-        let rate = rate(time.as_millis());
-        writeln!(out, "{rate} virtual hours of an eight-worker fleet in a minute of processor time")?;
+    let wall = rate(told.seconds);
+    writeln!(out, "{wall:.0} virtual hours of an eight-worker fleet in a minute, all oracles on")?;
+    if let Some(seconds) = told.processor_seconds {
+        let rate = rate(seconds);
+        writeln!(out, "{rate:.0} virtual hours of an eight-worker fleet in a minute of processor time")?;
     }
-    writeln!(out, "fingerprint {:016x}", found.fingerprint)
+    writeln!(out, "fingerprint {}", told.fingerprint)
 }
 
 fn progress_bar(args: &Args, seeds: u64) -> ProgressBar {
@@ -121,9 +217,4 @@ fn progress_bar(args: &Args, seeds: u64) -> ProgressBar {
         bar.set_style(style);
     }
     bar
-}
-
-#[expect(clippy::disallowed_methods, reason = "a bound on wall time, and its report, need the wall's clock")]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{FAIL, PASS};
+use super::{FAIL, PASS, print_json};
 use crate::table;
 
 /// Arguments of `table`.
@@ -25,8 +25,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
         }
     };
     if args.json {
-        serde_json::to_writer_pretty(&mut *out, &rows)?;
-        writeln!(out)?;
+        print_json(out, &rows)?;
     } else if args.markdown {
         out.write_all(table::markdown(&rows).as_bytes())?;
     } else {

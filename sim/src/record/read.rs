@@ -6,14 +6,13 @@ use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use downbeat_core::machine::Policy;
-use downbeat_core::machine::mutant::Sound;
 use downbeat_core::record::VERSION;
 
 use super::line::{Header, Line, Liner, events_of};
 use super::write::header;
 use crate::event::Event;
+use crate::mutants::Machines;
 use crate::scenario::Scenario;
-use crate::trial;
 use crate::world::Watcher;
 
 /// A record, as far as it can be read.
@@ -210,6 +209,12 @@ impl Record {
     /// The record of a run of a scenario, without a file between. All oracles judge it; the first broken rule ends it.
     #[must_use]
     pub fn of_run(scenario: &Scenario) -> Self {
+        Self::of_run_with(Machines::SOUND, scenario)
+    }
+
+    /// As [`Record::of_run`], with machines of this kind.
+    #[must_use]
+    pub fn of_run_with(machines: Machines, scenario: &Scenario) -> Self {
         struct Keeper {
             entries: Vec<Entry>,
             liner: Liner,
@@ -225,7 +230,7 @@ impl Record {
 
         let first = Entry { number: 1, line: Line::Header(Box::new(header(scenario))) };
         let mut keeper = Keeper { entries: vec![first], liner: Liner::new(scenario) };
-        let trial = trial::run::<Sound>(scenario, &mut [&mut keeper]);
+        let trial = machines.run(scenario, &mut [&mut keeper]);
         if let Some(violation) = &trial.violation {
             let line = Line::violation(violation);
             keeper.entries.push(Entry { number: keeper.entries.len() + 1, line });

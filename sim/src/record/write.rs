@@ -68,7 +68,7 @@ pub(crate) fn header(scenario: &Scenario) -> Header {
     Header {
         downbeat_record: VERSION,
         program: concat!("downbeat-sim ", env!("CARGO_PKG_VERSION")).to_owned(),
-        commit: option_env!("DOWNBEAT_COMMIT").unwrap_or_default().to_owned(),
+        commit: crate::report::commit().to_owned(),
         segment: 0,
         seed: scenario.seed,
         epoch_ms: None,

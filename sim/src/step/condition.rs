@@ -25,9 +25,30 @@ enum Term {
 }
 
 /// The words that stand for kinds of lines.
-const WORDS: [&str; 21] = [
-    "poll", "update", "run", "refuse", "ignore", "recall", "refresh", "extend", "spill", "discard", "wait",
-    "stopped", "tick", "leased", "replied", "finished", "control", "failed", "fault", "crash", "lapsed",
+const WORDS: [&str; 23] = [
+    "poll",
+    "update",
+    "run",
+    "refuse",
+    "ignore",
+    "recall",
+    "refresh",
+    "extend",
+    "spill",
+    "discard",
+    "wait",
+    "stopped",
+    "tick",
+    "leased",
+    "replied",
+    "finished",
+    "token",
+    "control",
+    "failed",
+    "fault",
+    "crash",
+    "lapsed",
+    "violation",
 ];
 
 impl Condition {
@@ -66,13 +87,10 @@ fn term(text: &str) -> Result<Term, String> {
     if let Some(at) = text.strip_prefix("t>=").or_else(|| text.strip_prefix("t>")) {
         return time(at).map(Term::From);
     }
-    if WORDS.contains(&text) || text == "violation" {
+    if WORDS.contains(&text) {
         return Ok(Term::Word(text.to_owned()));
     }
-    Err(format!(
-        "`{text}` is nothing to stop at; there are: {} violation worker=N task=ID t>=TIME",
-        WORDS.join(" ")
-    ))
+    Err(format!("`{text}` is nothing to stop at; there are: {} worker=N task=ID t>=TIME", WORDS.join(" ")))
 }
 
 fn is(line: &Line, word: &str) -> bool {
