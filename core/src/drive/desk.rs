@@ -144,9 +144,11 @@ impl<const N: usize, const R: usize> Desk<N, R> {
 
     // ---------------------------------------------------------------- the user's code
 
-    /// When the user's code wants its next step; `None`: nothing runs.
-    pub(super) fn next_wake(&self) -> Option<Instant> {
-        self.slots.iter().filter_map(Place::wake).min()
+    /// When the user's code wants its next step; `FAR_FUTURE`: nothing runs.
+    pub(super) fn next_wake(&self) -> Instant {
+        self.slots
+            .iter()
+            .fold(Instant::FAR_FUTURE, |first, place| place.wake().map_or(first, |at| first.min(at)))
     }
 
     /// Gives one slot whose time has come a step, `memory` as room for its output; whether there was one.
@@ -157,17 +159,18 @@ impl<const N: usize, const R: usize> Desk<N, R> {
         executor: &mut E,
         memory: &mut [u8],
     ) -> bool {
-        let due = |place: &Place<R>| place.wake().is_some_and(|wake| wake <= now);
-        let after = self.slots.iter().skip(self.turn).position(due);
-        let found = match after {
-            Some(at) => Some(at.saturating_add(self.turn)),
-            None => self.slots.iter().position(due),
-        };
-        let Some(index) = found else { return false };
-        self.turn = index.saturating_add(1);
-        let Some(place) = self.slots.get_mut(index) else { return false };
-        place.step(executor, memory);
-        true
+        for _ in 0..N {
+            if self.turn >= N {
+                self.turn = 0;
+            }
+            let Some(place) = self.slots.get_mut(self.turn) else { return false };
+            self.turn = self.turn.saturating_add(1);
+            if place.wake().is_some_and(|wake| wake <= now) {
+                place.step(executor, memory);
+                return true;
+            }
+        }
+        false
     }
 
     /// Stops the code of a slot, which is then given back with its polled output.
@@ -192,7 +195,7 @@ impl<const N: usize, const R: usize> Desk<N, R> {
     }
 
     /// The next end that the machine has not been told of.
-    pub(super) fn next_end(&mut self) -> Option<Input> {
+    pub(super) fn next_end(&mut self) -> Option<(SlotId, Outcome)> {
         self.slots.iter_mut().find_map(Place::tell)
     }
 
@@ -268,7 +271,7 @@ impl<const R: usize> Place<R> {
         self.stage = Stage::Ended { slot, ended: Ended::Code(end), told: false };
     }
 
-    fn tell(&mut self) -> Option<Input> {
+    fn tell(&mut self) -> Option<(SlotId, Outcome)> {
         let Stage::Ended { slot, ended, told: false } = self.stage else { return None };
         self.stage = Stage::Ended { slot, ended, told: true };
         let outcome = match ended {
@@ -276,6 +279,6 @@ impl<const R: usize> Place<R> {
             Ended::Code(End::Completed | End::Failed { .. } | End::Terminal { .. })
             | Ended::Reason { .. } => Outcome::Final,
         };
-        Some(Input::Finished { slot, outcome })
+        Some((slot, outcome))
     }
 }

@@ -23,7 +23,7 @@ pub struct Session<'b, const N: usize, const R: usize> {
     open: bool,
     call: Option<Call>,
     /// The call in flight has ended so, and the machine is told next.
-    ended: Option<Input>,
+    ended: Option<(CallId, Reply)>,
     control: Option<Control>,
     /// A call has ended since the user's code had its last step: calls in a row must not starve it.
     owes_step: bool,
@@ -254,7 +254,7 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
         }
         self.call = None;
         self.owes_step = true;
-        self.ended = Some(Input::Replied { call: id, reply });
+        self.ended = Some((id, reply));
     }
 
     // ---------------------------------------------------------------- the loop
@@ -292,9 +292,16 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
 
     /// How the last call ended is told last: it may begin the next, and all else that is known counts for that.
     fn next_input(&mut self) -> Input {
-        let told = self.control.take().map(Input::Control);
-        let told = told.or_else(|| self.desk.next_end());
-        told.or_else(|| self.ended.take()).unwrap_or(Input::Tick)
+        if let Some(control) = self.control.take() {
+            return Input::Control(control);
+        }
+        if let Some((slot, outcome)) = self.desk.next_end() {
+            return Input::Finished { slot, outcome };
+        }
+        match self.ended.take() {
+            Some((call, reply)) => Input::Replied { call, reply },
+            None => Input::Tick,
+        }
     }
 
     fn perform<E: Executor + ?Sized>(
@@ -303,31 +310,34 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
         action: Action,
         executor: &mut E,
     ) -> Option<Need> {
-        match action {
+        let (call, purpose) = match action {
             Action::Poll { call, count, wait } => {
-                let wait = self.desk.next_wake().map_or(wait, |wake| now.until_within(wake, wait));
-                self.begin(now, call, Purpose::Poll { count, wait });
+                (call, Purpose::Poll { count, wait: now.until_within(self.desk.next_wake(), wait) })
             }
-            Action::Update { call, slot, take_next, .. } => {
-                self.begin(now, call, Purpose::Update { slot, take_next });
-            }
-            Action::Extend { call, slot } => self.begin(now, call, Purpose::Extend { slot }),
-            Action::Refresh { call } => self.begin(now, call, Purpose::Refresh),
+            Action::Update { call, slot, take_next, .. } => (call, Purpose::Update { slot, take_next }),
+            Action::Extend { call, slot } => (call, Purpose::Extend { slot }),
+            Action::Refresh { call } => (call, Purpose::Refresh),
             Action::Refuse { call, key } => {
-                if self.desk.refused.as_ref().is_some_and(|refused| refused.key == key) {
-                    self.begin(now, call, Purpose::Refuse);
-                } else {
-                    let reply = Err(CallError::new(Fault::Rejected));
-                    self.ended = Some(Input::Replied { call, reply });
+                if self.desk.refused.as_ref().is_none_or(|refused| refused.key != key) {
+                    self.ended = Some((call, Err(CallError::new(Fault::Rejected))));
+                    return None;
                 }
+                (call, Purpose::Refuse)
             }
-            Action::Recall { slot } => self.desk.recall(slot, executor),
-            Action::Discard { slot, .. } => self.desk.discard(slot, executor),
+            Action::Recall { slot } => {
+                self.desk.recall(slot, executor);
+                return None;
+            }
+            Action::Discard { slot, .. } => {
+                self.desk.discard(slot, executor);
+                return None;
+            }
             // Answers to `Leased`, which the desk asks itself; and a lean machine has no store.
-            Action::Run { .. } | Action::Ignore { .. } | Action::Spill { .. } => {}
+            Action::Run { .. } | Action::Ignore { .. } | Action::Spill { .. } => return None,
             Action::Wait { until, .. } => return self.idle(now, until, executor),
             Action::Stopped => return Some(Need::Stopped),
-        }
+        };
+        self.begin(now, call, purpose);
         None
     }
 
@@ -343,8 +353,9 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
         if self.step_code(now, executor) {
             return Some(Need::Turn);
         }
-        let until = [until, self.desk.next_wake()].into_iter().flatten().min();
-        Some(Need::Wait(until))
+        let wake = self.desk.next_wake();
+        let until = until.map_or(wake, |at| at.min(wake));
+        Some(Need::Wait(Some(until).filter(|at| *at < Instant::FAR_FUTURE)))
     }
 
     /// A step of the user's code, where one is due. The send buffer is free then, and takes its output.
@@ -363,7 +374,7 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
             call::write(purpose, &self.config, self.token.text(), &self.desk, self.send, self.receive);
         let Ok((head, body)) = written else {
             // `new` has made sure that it fits; what was asked for is not here any more.
-            self.ended = Some(Input::Replied { call: id, reply: Err(CallError::new(Fault::Rejected)) });
+            self.ended = Some((id, Err(CallError::new(Fault::Rejected))));
             return;
         };
         self.cutter.reset();

@@ -148,9 +148,8 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
             if !self.may_call(turn) {
                 return None;
             }
-            let call = self.next_call(Lane::Refresh);
+            let call = self.server_call(Lane::Refresh);
             self.auth.refresh_sent(call.serial());
-            self.count_call(call);
             return Some(Action::Refresh { call });
         }
         if !self.auth.allows(self.now) && !self.policy.is_seed::<M>() {
@@ -197,8 +196,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     }
 
     fn refuse_again(&mut self) -> Option<Action> {
-        let call = self.next_call(Lane::Refuse);
-        self.count_call(call);
+        let call = self.server_call(Lane::Refuse);
         let refusal = self.refusal.as_mut()?;
         refusal.serial = call.serial();
         refusal.token = self.auth.generation();
@@ -208,10 +206,9 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     }
 
     fn extend(&mut self, index: u16) -> Action {
-        let call = self.next_call(Lane::Extend(index));
+        let call = self.server_call(Lane::Extend(index));
         let (now, token) = (self.now, self.auth.generation());
         self.table.unset(Heap::Lease, index);
-        self.count_call(call);
         let mut slot = SlotId::new(index, 0);
         if let Some(entry) = self.table.get_mut(index) {
             slot = entry.slot(index);
@@ -226,9 +223,8 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     fn update(&mut self, index: u16, polls_allowed: bool) -> Action {
         let (now, token) = (self.now, self.auth.generation());
         let take_next = polls_allowed && self.may_take_next(index);
-        let call = self.next_call(Lane::Report(index));
+        let call = self.server_call(Lane::Report(index));
         self.table.unset(Heap::Report, index);
-        self.count_call(call);
         if take_next {
             self.promised = self.promised.saturating_add(1);
         }
@@ -284,10 +280,9 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         // A probe must be answered at once: all other calls wait for it (S20).
         let long = kind == Kind::Long && self.link.failures() == 0;
         let wait = if long { brief(self.longest_wait(turn)) } else { Duration::ZERO };
-        let call = self.next_call(Lane::Poll);
+        let call = self.server_call(Lane::Poll);
         let (sent, token) = (self.now, self.auth.generation());
         self.poll = Some(Poll { sent, serial: call.serial(), count, got: 0, ran: false, token, kind });
-        self.count_call(call);
         Some(Action::Poll { call, count, wait })
     }
 

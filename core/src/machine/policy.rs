@@ -10,6 +10,9 @@ use super::time::micros;
 /// The longest long poll that the server allows (R-POLL-2: more is a 400).
 pub const LONG_POLL_MAX: Duration = Duration::from_secs(5);
 
+/// The longest delay after failed authorisation.
+const AUTH_MAX: Duration = Duration::from_secs(60);
+
 /// How one worker behaves. [`Policy::default`] is Downbeat's, [`Policy::seed`] is the Ruby class it grew out of.
 ///
 /// Fields may be changed freely; [`Policy::check`], which every constructor calls, names the first that is out of
@@ -130,45 +133,40 @@ impl Policy {
     /// # Errors
     /// Names the field and what is allowed.
     pub fn check(&self, capacity: usize) -> Result<(), PolicyError> {
-        let whole = |delay: &Duration| micros(*delay) > 0;
-        let kept = [
-            capacity >= 1 && capacity < usize::from(u16::MAX),
-            self.concurrency >= 1 && usize::from(self.concurrency) <= capacity,
-            self.rules != Rules::Seed || self.concurrency == 1,
-            self.max_calls >= 1,
-            whole(&self.poll_interval),
-            self.long_poll <= LONG_POLL_MAX,
-            whole(&self.call_timeout),
-            self.failing.is_sound(),
-            self.auth.is_sound(),
-            self.auth.cap <= Duration::from_secs(60),
-            self.empty_jitter <= 50,
-            self.update.iter().skip(1).all(whole),
-            whole(&self.token_life),
-        ];
-        match kept.iter().zip(BOUNDS).find(|(kept, _)| !**kept) {
-            Some((_, error)) => Err(error),
-            None => Ok(()),
-        }
+        let void = |delay: &Duration| micros(*delay) == 0;
+        let wrong = if capacity < 1 || capacity >= usize::from(u16::MAX) {
+            &PolicyError { field: "capacity", allowed: "1 to 65,534 entries" }
+        } else if self.concurrency < 1 || usize::from(self.concurrency) > capacity {
+            &PolicyError { field: "concurrency", allowed: "1 up to the table's capacity" }
+        } else if self.rules == Rules::Seed && self.concurrency != 1 {
+            &PolicyError { field: "concurrency", allowed: "1 under the seed's rules" }
+        } else if self.max_calls < 1 {
+            &PolicyError { field: "max_calls", allowed: "at least 1" }
+        } else if void(&self.poll_interval) {
+            &PolicyError { field: "poll_interval", allowed: "at least 1 µs" }
+        } else if self.long_poll > LONG_POLL_MAX {
+            &PolicyError { field: "long_poll", allowed: "0 to 5 s" }
+        } else if void(&self.call_timeout) {
+            &PolicyError { field: "call_timeout", allowed: "at least 1 µs" }
+        } else if !self.failing.is_sound() {
+            &PolicyError { field: "failing", allowed: "0 < base <= cap, jitter 0 to 50 %" }
+        } else if !self.auth.is_sound() {
+            &PolicyError { field: "auth", allowed: "0 < base <= cap, jitter 0 to 50 %" }
+        } else if self.auth.cap > AUTH_MAX {
+            &PolicyError { field: "auth", allowed: "a cap of at most 60 s" }
+        } else if self.empty_jitter > 50 {
+            &PolicyError { field: "empty_jitter", allowed: "0 to 50 %" }
+        } else if self.update.iter().skip(1).any(void) {
+            &PolicyError { field: "update", allowed: "delays after the first above zero" }
+        } else if void(&self.token_life) {
+            &PolicyError { field: "token_life", allowed: "at least 1 µs" }
+        } else {
+            return Ok(());
+        };
+        // Each a constant: a small machine loads its address.
+        Err(*wrong)
     }
 }
-
-/// What [`Policy::check`] looks at, in its order.
-const BOUNDS: [PolicyError; 13] = [
-    PolicyError::new("capacity", "1 to 65,534 entries"),
-    PolicyError::new("concurrency", "1 up to the table's capacity"),
-    PolicyError::new("concurrency", "1 under the seed's rules"),
-    PolicyError::new("max_calls", "at least 1"),
-    PolicyError::new("poll_interval", "at least 1 µs"),
-    PolicyError::new("long_poll", "0 to 5 s"),
-    PolicyError::new("call_timeout", "at least 1 µs"),
-    PolicyError::new("failing", "0 < base <= cap, jitter 0 to 50 %"),
-    PolicyError::new("auth", "0 < base <= cap, jitter 0 to 50 %"),
-    PolicyError::new("auth", "a cap of at most 60 s"),
-    PolicyError::new("empty_jitter", "0 to 50 %"),
-    PolicyError::new("update", "delays after the first above zero"),
-    PolicyError::new("token_life", "at least 1 µs"),
-];
 
 impl Default for Policy {
     fn default() -> Self {

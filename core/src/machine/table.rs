@@ -47,9 +47,8 @@ pub(crate) enum List {
 }
 
 impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Table<S, M> {
-    /// Takes over the storage; whatever is in it is forgotten.
-    pub(crate) fn new(mut entries: S) -> Self {
-        entries.as_mut().fill(Entry::FREE);
+    /// Takes over the storage, of free entries.
+    pub(crate) fn new(entries: S) -> Self {
         let mut table =
             Self { entries, heaps: [0; 2], lists: [NIL; 3], held: 0, running: 0, kind: PhantomData };
         for index in (0..table.capacity()).rev() {

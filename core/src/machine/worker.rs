@@ -159,7 +159,7 @@ impl<const N: usize> Machine<[Entry; N]> {
     /// # Errors
     /// Names the policy's field that is out of bounds.
     pub fn new(policy: Policy, seed: u64) -> Result<Self, PolicyError> {
-        Self::with_storage([Entry::FREE; N], policy, seed)
+        Self::of([Entry::FREE; N], policy, seed)
     }
 }
 
@@ -169,7 +169,7 @@ impl<const N: usize> Machine<[Entry; N], Lean> {
     /// # Errors
     /// Names the policy's field that is out of bounds, or that asks for what a lean machine does not have.
     pub fn new(policy: Policy, seed: u64) -> Result<Self, PolicyError> {
-        Self::with_storage([Entry::FREE; N], policy, seed)
+        Self::of([Entry::FREE; N], policy, seed)
     }
 }
 
@@ -178,7 +178,13 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     ///
     /// # Errors
     /// Names the policy's field that is out of bounds.
-    pub fn with_storage(storage: S, policy: Policy, seed: u64) -> Result<Self, PolicyError> {
+    pub fn with_storage(mut storage: S, policy: Policy, seed: u64) -> Result<Self, PolicyError> {
+        storage.as_mut().fill(Entry::FREE);
+        Self::of(storage, policy, seed)
+    }
+
+    /// Makes a worker of free entries.
+    fn of(storage: S, policy: Policy, seed: u64) -> Result<Self, PolicyError> {
         policy.check(storage.as_ref().len())?;
         if !M::SEED && policy.rules == Rules::Seed {
             return Err(PolicyError::new("rules", "Downbeat's, in a lean machine"));
@@ -299,11 +305,14 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     }
 
     /// A call to the server leaves.
-    pub(crate) fn count_call(&mut self, call: CallId) {
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    pub(crate) fn server_call(&mut self, lane: Lane) -> CallId {
+        let call = self.next_call(lane);
         self.calls = self.calls.saturating_add(1);
         if !self.is_hubbed() {
             self.link.sent(call.to_bits());
         }
+        call
     }
 
     /// Tasks that may still be asked for: places free, less places promised to calls in flight (S11).
