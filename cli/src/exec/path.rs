@@ -35,7 +35,13 @@ pub(crate) fn find(command: &Command) -> Result<(), String> {
         return Ok(());
     }
     let here = cwd.unwrap_or_else(|| Path::new(".")).join(path);
-    let hint = if is_program(&here) { format!("; did you mean `./{shown}`?") } else { String::new() };
+    let hint = if is_program(&here) {
+        format!("; did you mean `./{shown}`?")
+    } else if shown.contains(' ') {
+        "; program and arguments are words of their own, not one".to_owned()
+    } else {
+        String::new()
+    };
     Err(format!("there is no program `{shown}` in PATH{hint}"))
 }
 

@@ -245,6 +245,9 @@ fn a_command_that_finishes_when_recalled_keeps_its_result() {
 fn a_missing_command_is_named() {
     let command = Command { program: "no-such-program-here".into(), ..shell("") };
     assert_eq!(find(&command), Err("there is no program `no-such-program-here` in PATH".to_owned()));
+    let line = Command { program: "python3 resize.py".into(), ..shell("") };
+    let told = find(&line).unwrap_err();
+    assert!(told.ends_with("in PATH; program and arguments are words of their own, not one"), "{told}");
     let report = run_with(&command, "{}", &|| false);
     assert!(failed(&report).contains("`no-such-program-here` could not be run"), "{report:?}");
     let nowhere = Command { cwd: Some("/no/such/place".into()), ..shell("") };

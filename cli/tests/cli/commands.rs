@@ -181,3 +181,19 @@ fn an_input_in_external_storage_is_fetched_or_named_and_never_taken_for_an_empty
     assert_eq!(task.status, Status::FailedWithTerminalError, "{workflow:?}");
     assert!(task.reason.as_deref().unwrap_or_default().contains(".json"), "{workflow:?}");
 }
+
+#[test]
+fn the_first_failure_is_in_the_log_and_no_reason_is() {
+    let server = server(&["job"]);
+    let (place, url) = (Place::new(), server.url());
+    let ids: Vec<String> = (0..2).map(|_| server.schedule("job", "{}").unwrap()).collect();
+    let script = "echo s3cret >&2; exit 100";
+    let mut downbeat =
+        place.start(&["run", "--server", &url, "--task", "job", "--", "sh", "-c", script], &[]);
+    for id in &ids {
+        assert_eq!(ended(&server, id).status, WorkflowStatus::Failed);
+    }
+    let log = downbeat.stop();
+    assert_eq!(log.matches("the first task failed; the server has the reason").count(), 1, "{log}");
+    assert!(log.contains("FAILED_WITH_TERMINAL_ERROR") && !log.contains("s3cret"), "{log}");
+}

@@ -91,6 +91,17 @@ impl Performer {
         let duration = started.until(finished);
         let task = held.facts.task_id.as_str();
         tracing::debug!(worker = side.task, task, status = word(&ending.status), took = ?duration, "task ended");
+        if matches!(ending.status, EndStatus::Failed(_) | EndStatus::Terminal(_))
+            && !side.has_failed.swap(true, Ordering::Relaxed)
+        {
+            // Once: a service may fail tasks as a matter of course. What the reason says may be of the input.
+            tracing::warn!(
+                worker = side.task,
+                task,
+                status = word(&ending.status),
+                "the first task failed; the server has the reason, and the log has each task at `debug`"
+            );
+        }
         shared.measure(|metrics| measure_end(metrics, side, &ending, duration));
         shared.emit(side, || execution_ended(side, &held.facts, &ending, duration));
         let report = Report::of_ending(&held.facts, &side.worker_id, &ending, &context.take_log());

@@ -1,7 +1,7 @@
 //! What all threads of a runner share besides the hub.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
@@ -71,6 +71,8 @@ pub(crate) struct Side {
     pub(crate) concurrency: u16,
     /// Tasks that run.
     pub(crate) running: AtomicU16,
+    /// A task has failed since the start.
+    pub(crate) has_failed: AtomicBool,
     /// The tasks held, by the index of their slot.
     slots: Box<[Mutex<Option<Arc<Held>>>]>,
     /// Tasks on their way back to the server.
@@ -90,6 +92,7 @@ impl Side {
             call_timeout: worker.policy.call_timeout,
             concurrency: worker.policy.concurrency,
             running: AtomicU16::new(0),
+            has_failed: AtomicBool::new(false),
             slots: std::iter::repeat_with(Mutex::default).take(capacity).collect(),
             refused: Mutex::default(),
             polls: Condition::new("polls fail", "polls succeed again"),
