@@ -235,13 +235,16 @@ impl Builder<'_> {
     /// Percent-encodes all but the unreserved characters (RFC 3986, section 2.3).
     fn encoded(&mut self, text: &str) -> Result<(), TargetError> {
         let hex = |digit: u8| if digit < 10 { b'0'.wrapping_add(digit) } else { b'7'.wrapping_add(digit) };
-        for byte in text.bytes() {
-            if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-                self.out.put(&[byte])?;
-            } else {
-                self.out.put(&[b'%', hex(byte >> 4), hex(byte & 15)])?;
-            }
+        let reserved =
+            |byte: &u8| !byte.is_ascii_alphanumeric() && !matches!(byte, b'-' | b'.' | b'_' | b'~');
+        let mut rest = text.as_bytes();
+        loop {
+            let plain = rest.iter().position(reserved).unwrap_or(rest.len());
+            let (plain, tail) = rest.split_at_checked(plain).unwrap_or_default();
+            self.out.put(plain)?;
+            let Some((byte, tail)) = tail.split_first() else { return Ok(()) };
+            self.out.put(&[b'%', hex(byte >> 4), hex(byte & 15)])?;
+            rest = tail;
         }
-        Ok(())
     }
 }

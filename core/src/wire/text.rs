@@ -233,6 +233,11 @@ impl Unescape {
         [self.finish(), Some(meant)]
     }
 
+    /// Whether characters but the backslash mean themselves now, and nothing waits.
+    const fn is_idle(&self) -> bool {
+        matches!(self.state, State::Plain) && self.high == 0
+    }
+
     /// What is left at the end: a surrogate that stayed alone.
     pub(super) fn finish(&mut self) -> Option<char> {
         (core::mem::take(&mut self.high) != 0).then_some(char::REPLACEMENT_CHARACTER)
@@ -260,6 +265,9 @@ impl Decoder {
 
     /// Takes bytes of the content that the scanner has passed, so that they are UTF-8 as a whole.
     pub(super) fn push(&mut self, bytes: &[u8]) {
+        if self.unescape.is_idle() && !bytes.contains(&b'\\') {
+            return self.bytes(bytes);
+        }
         for byte in bytes {
             if byte.is_ascii() {
                 let [first, second] = self.unescape.push(char::from(*byte));
