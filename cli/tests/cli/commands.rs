@@ -175,6 +175,13 @@ fn an_input_in_external_storage_is_fetched_or_named_and_never_taken_for_an_empty
     let workflow = run_on(&readable, "cat", &[], &input);
     assert_eq!(only(&workflow).status, Status::Completed, "{workflow:?}");
     assert!(only(&workflow).output.contains("xxxxxxxx"), "{workflow:?}");
+    // Another name for the same server than the one that it gives for its storage.
+    let id = readable.schedule("job", &input).unwrap();
+    let url = readable.url().replace("127.0.0.1", "localhost");
+    let place = Place::new();
+    let mut downbeat = place.start(&["run", "--server", &url, "--task", "job", "--", "cat"], &[]);
+    assert_eq!(only(&ended(&readable, &id)).status, Status::Completed);
+    downbeat.stop();
     let hidden = server_with(Options { external_readable: false, ..small }, &["job"]);
     let workflow = run_on(&hidden, "cat", &[], &input);
     let task = only(&workflow);

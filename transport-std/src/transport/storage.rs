@@ -153,7 +153,9 @@ impl Guard {
     /// Whether somebody has named this place: it is the server's, or the user's.
     fn names(&self, uri: &Uri) -> bool {
         let Some((host, port)) = host_and_port(uri) else { return false };
-        let is_own = self.own.as_ref().is_some_and(|own| *own == (host.clone(), port));
+        // A server on this machine has two names: `localhost` and its address.
+        let same = |own: &str| own == host || (is_this_machine(own) && is_this_machine(&host));
+        let is_own = self.own.as_ref().is_some_and(|(own, at)| *at == port && same(own));
         let with_port = format!("{host}:{port}");
         is_own
             || self.named.iter().flatten().any(|named| match named.strip_prefix('*') {
@@ -161,6 +163,11 @@ impl Guard {
                 None => *named == host || *named == with_port,
             })
     }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost" || bare.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 fn local(host: &str) -> String {
@@ -280,15 +287,19 @@ mod tests {
     #[test]
     fn nothing_local_is_read_unless_it_is_the_servers_or_named() {
         let guard = guard(None);
-        for place in
-            ["https://bucket.s3.amazonaws.com/in?X=1", "http://10.0.0.7/in", "http://localhost:8080/api/in"]
-        {
+        for place in [
+            "https://bucket.s3.amazonaws.com/in?X=1",
+            "http://10.0.0.7/in",
+            "http://localhost:8080/api/in",
+            "http://127.0.0.1:8080/api/in",
+            "http://[::1]:8080/api/in",
+        ] {
             assert_eq!(refusal(&guard, place), None, "{place}");
         }
         for place in [
             "http://localhost/in",
             "http://db.localhost:8080/in",
-            "http://127.0.0.1:8080/in",
+            "http://127.0.0.1:8081/in",
             "http://169.254.169.254/latest/meta-data",
             "http://[::1]/in",
             "http://[::ffff:127.0.0.1]/in",
