@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use downbeat_line::{DRAIN, Decoder, FRAME_MAX, Frame, Kind, PAYLOAD_MAX};
 
+use crate::clock::Stopwatch;
 use crate::process::{Context, Failure};
 
 const CONNECT: Duration = Duration::from_secs(2);
@@ -38,6 +39,9 @@ pub(crate) struct Tally {
     pub(crate) flipped_from_firmware: AtomicU32,
     pub(crate) dropped: AtomicU32,
     pub(crate) cut: AtomicU32,
+    /// The longest that the server took to begin an answer, and after which the firmware closed; milliseconds.
+    pub(crate) slowest: AtomicU32,
+    pub(crate) given_up: AtomicU32,
 }
 
 impl Tally {
@@ -45,11 +49,14 @@ impl Tally {
     pub(crate) fn line(&self) -> String {
         let of = |count: &AtomicU32| count.load(Ordering::Relaxed);
         format!(
-            "{} connections opened, {} closed by the server, {} by the firmware; {} pieces unreadable to the bridge",
+            "{} connections opened, {} closed by the server, {} by the firmware; {} pieces unreadable to the bridge; \
+             slowest answer begun after {} ms, latest close by the firmware {} ms after it had asked",
             of(&self.opened),
             of(&self.closed_by_server),
             of(&self.closed_by_firmware),
             of(&self.unreadable),
+            of(&self.slowest),
+            of(&self.given_up),
         )
     }
 
@@ -89,6 +96,9 @@ struct Connection {
     server: TcpStream,
     /// The next number of data from the firmware.
     expected: u8,
+    /// Since the firmware's last bytes, and whether an answer has begun.
+    asked: Option<Stopwatch>,
+    begun: bool,
 }
 
 /// What is done to a frame on its way to the firmware.
@@ -195,6 +205,7 @@ impl Shared {
             Kind::Data => self.forward(frame),
             Kind::Close => {
                 count(&self.tally.closed_by_firmware);
+                self.waited(&self.tally.given_up, true);
                 self.close();
             }
             Kind::Opened | Kind::Refused | Kind::Command => self.broken(),
@@ -208,7 +219,7 @@ impl Shared {
             count(&self.tally.refused);
             return self.send(&answer(Kind::Refused));
         };
-        *lock(&self.current) = Some(Connection { number, server, expected: 0 });
+        *lock(&self.current) = Some(Connection { number, server, expected: 0, asked: None, begun: false });
         count(&self.tally.opened);
         self.send(&answer(Kind::Opened));
         let shared = Arc::clone(self);
@@ -231,6 +242,7 @@ impl Shared {
         let mut bytes = [0; PAYLOAD_MAX];
         while let Ok(len @ 1..) = server.read(&mut bytes) {
             let payload = bytes.get(..len).unwrap_or_default();
+            self.waited(&self.tally.slowest, false);
             self.send(&Frame { kind: Kind::Data, connection: number, sequence, payload });
             sequence = sequence.wrapping_add(1);
         }
@@ -250,12 +262,26 @@ impl Shared {
         };
         let whole = connection.expected == frame.sequence;
         connection.expected = frame.sequence.wrapping_add(1);
+        (connection.asked, connection.begun) = (Some(Stopwatch::start()), false);
         let sent = whole && connection.server.write_all(frame.payload).is_ok();
         drop(current);
         if !whole {
             self.broken();
         } else if !sent {
             self.close_and_tell();
+        }
+    }
+
+    /// Notes how long the firmware has waited, where that is the longest: at the beginning of an answer, or at its end.
+    fn waited(&self, longest: &AtomicU32, at_the_end: bool) {
+        let mut current = lock(&self.current);
+        let Some(connection) = current.as_mut().filter(|connection| at_the_end || !connection.begun) else {
+            return;
+        };
+        connection.begun = true;
+        if let Some(asked) = &connection.asked {
+            let millis = u32::try_from(asked.elapsed().as_millis()).unwrap_or(u32::MAX);
+            longest.fetch_max(millis, Ordering::Relaxed);
         }
     }
 

@@ -52,8 +52,8 @@ pub(crate) struct Pace {
 impl Pace {
     /// The model gives a lapsed task away at once.
     pub(crate) const MODEL: Self = Self { patience: Duration::from_secs(120), one_in: 16, quiet: 1 };
-    /// A real server looks for lapsed tasks every 30 s or so, and then waits before the retry. Fresh from its start, or
-    /// on a busy machine, it may be slower than the firmware waits for an answer, which costs the task in it a try.
+    /// A real server looks for lapsed tasks every 30 s or so, and then waits before the retry. Fresh from its start, on
+    /// a busy machine, it may take longer for an answer than the lease of 2 s, which costs the task in it a try.
     pub(crate) const REAL: Self = Self { patience: Duration::from_secs(300), one_in: 32, quiet: 3 };
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn run(image: &Path, server: &Server, workflows: u32) -> Result<Sizes
 
 fn parts(server: &Server, bridge: &Bridge, board: &mut Board, workflows: u32) -> Result<(), Failure> {
     let api = &server.api;
-    quiet(server, board)?;
+    quiet(server, bridge, board)?;
 
     cases::register(api, RETRIES)?;
     let mut rows = Vec::new();
@@ -108,7 +108,7 @@ fn parts(server: &Server, bridge: &Bridge, board: &mut Board, workflows: u32) ->
 }
 
 /// One workflow of each kind, without a fault: no more tries than the kind asks for.
-fn quiet(server: &Server, board: &mut Board) -> Result<(), Failure> {
+fn quiet(server: &Server, bridge: &Bridge, board: &mut Board) -> Result<(), Failure> {
     let api = &server.api;
     for left in (0..server.pace.quiet).rev() {
         let watch = Stopwatch::start();
@@ -122,7 +122,10 @@ fn quiet(server: &Server, board: &mut Board) -> Result<(), Failure> {
                 return Ok(());
             }
             Err(failure) if left == 0 => return Err(failure),
-            Err(failure) => println!("quiet, once more, because of a try too many: {failure}"),
+            Err(failure) => {
+                println!("quiet, once more, because of a try too many: {failure}");
+                println!("the line until then: {}", bridge.tally().line());
+            }
         }
     }
     Ok(())
