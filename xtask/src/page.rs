@@ -35,13 +35,7 @@ pub(crate) fn check() -> Result<Done, Failure> {
     };
     let _ = fs::remove_file(&picture);
     let mut draw = command(browser);
-    draw.args([
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--hide-scrollbars",
-        "--window-size=1500,1200",
-    ]);
+    draw.args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1400,890"]);
     draw.arg(format!("--screenshot={}", picture.display()));
     draw.arg(format!("file://{}#t=100", page.display()));
     let (ok, words) = capture(&mut draw)?;

@@ -57,13 +57,16 @@ pub(super) fn write(
     out: &mut dyn Write,
 ) -> io::Result<()> {
     let last = broken.iter().map(|(at, _)| *at).chain(Some(line.end)).max().unwrap_or(line.end);
-    let scale = Scale::of(last);
-    let layout = Layout::of(line, cast, broken);
+    // A broken rule ends a run: beyond its mark there is a little room.
+    let room = if broken.is_empty() { 0 } else { last.as_micros() / 100 };
+    let scale = Scale::of(Instant::from_micros(last.as_micros() + room));
+    let mut layout = Layout::of(line, cast, broken);
     let mut svg = String::new();
     charts::axis(&mut svg, scale, layout.height);
     charts::bands(&mut svg, line, scale, layout.height);
-    charts::calls(&mut svg, line, scale);
-    charts::open_tasks(&mut svg, line, scale);
+    let calls = charts::calls(&mut svg, line, scale);
+    let open_tasks = charts::open_tasks(&mut svg, line, scale);
+    layout.scales(calls, open_tasks);
     let merged = pieces::draw(&mut svg, line, scale, &layout);
     pieces::arrows(&mut svg, line, scale, &layout);
     pieces::marks(&mut svg, line, scale, &layout);
@@ -101,7 +104,7 @@ pub(super) fn write(
     out.write_all(svg.as_bytes())?;
     writeln!(
         out,
-        "<line id=\"cursor\" y1=\"0\" y2=\"{}\" visibility=\"hidden\"/></svg></div></main>",
+        "<line id=\"cursor\" y1=\"0\" y2=\"{}\" visibility=\"hidden\"/><text id=\"moment\" y=\"58\" visibility=\"hidden\"></text></svg></div></main>",
         layout.height
     )?;
     writeln!(
@@ -144,19 +147,27 @@ fn legend() -> String {
         ("retry", "waits to report again"),
         ("store", "stores its result"),
         ("lease", "lease"),
+        ("lapsed", "lease that lapses"),
         ("extend", "extends it"),
         ("poll", "poll that brought tasks"),
         ("empty", "empty polls"),
         ("backoff", "backs off"),
         ("token", "token"),
         ("failed", "failed"),
-        ("band", "a fault"),
+        ("band", "faults"),
     ];
     for (class, what) in items {
         let _ = write!(
             text,
             "<span><svg width=\"18\" height=\"12\"><rect class=\"{class}\" width=\"18\" height=\"12\" rx=\"2\"/></svg>{what}</span>"
         );
+    }
+    for (shape, what) in [
+        ("<path class=\"try\" d=\"M0 9Q9 -2 18 9\"/>", "to the next report"),
+        ("<path class=\"again\" d=\"M0 6H18\"/>", "from a lapse to the second run"),
+        ("<circle class=\"mark\" cx=\"9\" cy=\"6\" r=\"3.5\"/>", "lapse, crash or loss"),
+    ] {
+        let _ = write!(text, "<span><svg width=\"18\" height=\"12\">{shape}</svg>{what}</span>");
     }
     text.push_str("<span class=\"zoom\"><button id=\"out\">−</button><button id=\"fit\">fit</button><button id=\"in\">+</button></span></div>");
     text

@@ -25,17 +25,36 @@ pub(super) fn axis(svg: &mut String, scale: Scale, height: u32) {
         let label = if step < 1.0 { format!("{second:.1} s") } else { format!("{second:.0} s") };
         let _ = writeln!(
             svg,
-            "<line class=\"tick\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"18\" y2=\"{height}\"/><text class=\"axis\" x=\"{:.1}\" y=\"12\">{label}</text>",
-            x + 3.0
+            "<line class=\"tick\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"18\" y2=\"{height}\"/>{}",
+            beside(x, 40.0, 3.0, "axis", 12, &label)
         );
         second += step;
     }
 }
 
-/// Faults as bands behind everything.
+/// A text to the right of a place, or to its left where `room` pixels would not be enough.
+fn beside(x: f64, room: f64, gap: f64, class: &str, y: u32, text: &str) -> String {
+    let text = escape(text);
+    if x + room <= WIDTH {
+        format!("<text class=\"{class}\" x=\"{:.1}\" y=\"{y}\">{text}</text>", x + gap)
+    } else {
+        format!("<text class=\"{class}\" text-anchor=\"end\" x=\"{:.1}\" y=\"{y}\">{text}</text>", x - gap)
+    }
+}
+
+/// Faults as bands behind everything; where some overlap there is one band, and each has its own lane.
 pub(super) fn bands(svg: &mut String, line: &Timeline, scale: Scale, height: u32) {
-    for span in line.spans.iter().filter(|span| span.kind == Kind::Fault) {
-        let (x, until) = (scale.x(span.from), scale.x(span.until.unwrap_or(line.end)));
+    let faults = line.spans.iter().filter(|span| span.kind == Kind::Fault);
+    let mut bands: Vec<(Instant, Instant)> =
+        faults.map(|span| (span.from, span.until.unwrap_or(line.end))).collect();
+    bands.sort_unstable();
+    bands.dedup_by(|(from, until), (_, last)| {
+        let joins = *from <= *last;
+        *last = if joins { (*last).max(*until) } else { *last };
+        joins
+    });
+    for (from, until) in bands {
+        let (x, until) = (scale.x(from), scale.x(until));
         let _ = writeln!(
             svg,
             "<rect class=\"band\" x=\"{x:.1}\" y=\"18\" width=\"{:.1}\" height=\"{}\"/>",
@@ -45,14 +64,14 @@ pub(super) fn bands(svg: &mut String, line: &Timeline, scale: Scale, height: u32
     }
 }
 
-/// Calls per second over the whole fleet; failed ones in red.
+/// Calls per second over the whole fleet; failed ones in red. The height of the highest bar, in words.
 #[expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "a bar is coarser"
 )]
-pub(super) fn calls(svg: &mut String, line: &Timeline, scale: Scale) {
+pub(super) fn calls(svg: &mut String, line: &Timeline, scale: Scale) -> String {
     let (top, height) = CALLS;
     let mut bins = vec![(0_u32, 0_u32); BINS];
     for (at, failed) in &line.calls {
@@ -81,17 +100,12 @@ pub(super) fn calls(svg: &mut String, line: &Timeline, scale: Scale) {
             );
         }
     }
-    let _ = writeln!(
-        svg,
-        "<text class=\"scale\" x=\"4\" y=\"{:.0}\">{:.0} /s</text>",
-        top + 10.0,
-        f64::from(most) / length
-    );
+    format!("{:.0} /s", f64::from(most) / length)
 }
 
-/// Tasks that have not ended, as the server counts them.
+/// Tasks that have not ended, as the server counts them. The most, in words.
 #[expect(clippy::cast_precision_loss, reason = "a pixel is coarser")]
-pub(super) fn open_tasks(svg: &mut String, line: &Timeline, scale: Scale) {
+pub(super) fn open_tasks(svg: &mut String, line: &Timeline, scale: Scale) -> String {
     let (top, height) = OPEN;
     let mut points: Vec<(f64, u64)> = vec![(0.0, 0)];
     for event in &line.order {
@@ -105,7 +119,7 @@ pub(super) fn open_tasks(svg: &mut String, line: &Timeline, scale: Scale) {
     }
     let most = points.iter().map(|(_, open)| *open).max().unwrap_or(0);
     if most == 0 {
-        return;
+        return String::new();
     }
     let end = scale.x(line.end);
     points.push((end, points.last().map_or(0, |(_, open)| *open)));
@@ -122,7 +136,7 @@ pub(super) fn open_tasks(svg: &mut String, line: &Timeline, scale: Scale) {
             until - x
         );
     }
-    let _ = writeln!(svg, "<text class=\"scale\" x=\"4\" y=\"{:.0}\">{most}</text>", top + 9.0);
+    most.to_string()
 }
 
 /// The end of the faults, and the broken rules.
@@ -131,11 +145,9 @@ pub(super) fn moments(svg: &mut String, line: &Timeline, broken: &[Broken<'_>], 
         let x = scale.x(at);
         let _ = writeln!(
             svg,
-            "<line class=\"{class}\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"18\" y2=\"{height}\"><title>{}</title></line><text class=\"{class}\" x=\"{:.1}\" y=\"{}\">{}</text>",
+            "<line class=\"{class}\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"18\" y2=\"{height}\"><title>{}</title></line>{}",
             escape(what),
-            x + 4.0,
-            if class == "healed" { 30 } else { 44 },
-            escape(label)
+            beside(x, 180.0, 4.0, class, if class == "healed" { 30 } else { 44 }, label)
         );
     };
     if let Some(at) = line.healed.filter(|_| line.spans.iter().any(|span| span.kind == Kind::Fault)) {

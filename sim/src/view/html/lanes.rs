@@ -55,6 +55,12 @@ impl Layout {
         layout
     }
 
+    /// Says how high the two charts go.
+    pub(super) fn scales(&mut self, calls: String, open_tasks: String) {
+        self.labels.push((36, calls, "scale"));
+        self.labels.push((112, open_tasks, "scale"));
+    }
+
     fn faults(&mut self, line: &Timeline) {
         let names = line.spans.iter().filter(|span| span.kind == Kind::Fault);
         for span in names {
@@ -120,7 +126,11 @@ impl Layout {
     pub(super) fn names(&self) -> String {
         let mut svg = String::new();
         for (y, text, class) in &self.labels {
-            let x = if *class == "name" { 10 } else { 22 };
+            let x = match *class {
+                "name" => "10",
+                "scale" => "158\" text-anchor=\"end",
+                _ => "22",
+            };
             let short: String = text.chars().take(24).collect();
             let _ = writeln!(
                 svg,
