@@ -11,7 +11,7 @@ mod unit;
 use std::time::Duration;
 
 use downbeat_core::machine::mutant::{Mutant, Sound};
-use downbeat_core::machine::{CallId, Control, Entry, Input, Instant, Machine, SlotId};
+use downbeat_core::machine::{CallId, Control, Entry, Input, Instant, Machine, Policy, SlotId};
 
 use self::backend::Backend;
 use self::call::Said;
@@ -82,6 +82,8 @@ pub struct World<'a, M = Sound> {
     now: Instant,
     queue: Queue<Coming>,
     units: Vec<Unit<M>>,
+    /// The policy of each group, and the places in its workers' tables.
+    groups: Vec<(Policy, u16)>,
     backend: Backend<'a>,
     faults: Faults<'a>,
     network: Random,
@@ -110,6 +112,7 @@ impl<'a, M: Mutant> World<'a, M> {
             now: Instant::ZERO,
             queue: Queue::new(),
             units: Vec::new(),
+            groups: Vec::new(),
             backend: Backend::new(scenario),
             faults: Faults::new(&scenario.faults, scenario.seed),
             network: Random::stream(scenario.seed, 0x2e7),
@@ -244,10 +247,10 @@ impl<'a, M: Mutant> World<'a, M> {
 
     fn plan_workers(&mut self) {
         for (group, workers) in self.scenario.workers.iter().enumerate() {
-            let policy = workers.policy_for(self.scenario.server.auth);
+            self.groups.push((workers.policy_for(self.scenario.server.auth), workers.capacity()));
             for number in 0..workers.count {
                 let worker = u32::try_from(self.units.len()).unwrap_or(u32::MAX);
-                self.units.push(Unit::new(group, policy, workers.capacity(), workers.clock_skew_ppm));
+                self.units.push(Unit::new(group, workers.clock_skew_ppm));
                 let later = workers.stagger.get().saturating_mul(number);
                 self.put(Instant::ZERO.after(workers.start_at.get() + later), Coming::Start { worker });
                 if let Some(drain) = workers.drain_at {
@@ -345,10 +348,12 @@ impl<'a, M: Mutant> World<'a, M> {
 
     fn start(&mut self, worker: u32) {
         let (now, seed) = (self.now, self.scenario.seed);
-        let Some(unit) = self.unit_mut(worker).filter(|unit| unit.machine.is_none()) else { return };
-        let table = vec![Entry::FREE; usize::from(unit.capacity)].into_boxed_slice();
+        let Some(unit) = self.unit(worker).filter(|unit| unit.machine.is_none()) else { return };
+        let Some((policy, capacity)) = self.groups.get(unit.group).copied() else { return };
+        let table = vec![Entry::FREE; usize::from(capacity)].into_boxed_slice();
         let seed = machine_seed(seed, worker, unit.life);
-        let Ok(machine) = Machine::with_storage(table, unit.policy, seed) else { return };
+        let Ok(machine) = Machine::with_storage(table, policy, seed) else { return };
+        let Some(unit) = self.unit_mut(worker) else { return };
         unit.begin_life(now, machine);
         let paused = unit.paused;
         self.emit(&Event::Started { at: now, worker });
@@ -374,6 +379,11 @@ impl<'a, M: Mutant> World<'a, M> {
 
     fn unit_mut(&mut self, worker: u32) -> Option<&mut Unit<M>> {
         self.units.get_mut(worker as usize)
+    }
+
+    /// The policy of a worker, also while it does not run.
+    fn policy(&self, worker: u32) -> Option<&Policy> {
+        self.unit(worker).and_then(|unit| self.groups.get(unit.group)).map(|(policy, _)| policy)
     }
 
     fn is_alive(&self, worker: u32, life: u32) -> bool {

@@ -132,8 +132,9 @@ impl<M: Mutant> World<'_, M> {
     /// A call leaves the worker.
     pub(super) fn send(&mut self, worker: u32, call: CallId, slot: Option<SlotId>, ask: Ask) {
         let now = self.now;
+        let Some(timeout) = self.policy(worker).map(|policy| policy.call_timeout) else { return };
         let Some(unit) = self.unit_mut(worker) else { return };
-        let deadline = now.after(ask.wait()).after(unit.policy.call_timeout);
+        let deadline = now.after(ask.wait()).after(timeout);
         let slot = slot.filter(|_| matches!(ask, Ask::Report { .. }));
         let flight = Flight { ask, deadline, token: unit.token, slot };
         unit.flights.push((call.to_bits(), flight));
@@ -216,12 +217,13 @@ impl<M: Mutant> World<'_, M> {
     /// The store's resender: one call at a time, with a backoff of its own.
     pub(super) fn plan_resend(&mut self, worker: u32) {
         let now = self.now;
+        let Some(failing) = self.policy(worker).map(|policy| policy.failing) else { return };
         let Some(unit) = self.unit_mut(worker) else { return };
         if unit.store.is_empty() || unit.resending || unit.machine.is_none() {
             return;
         }
         unit.resending = true;
-        let delay = unit.policy.failing.ceiling(unit.resend_failures);
+        let delay = failing.ceiling(unit.resend_failures);
         self.put(now.after(delay), Coming::Resend { worker });
     }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use downbeat_core::machine::mutant::Mutant;
-use downbeat_core::machine::{CallId, Entry, Instant, Machine, Policy, SlotId, TaskKey};
+use downbeat_core::machine::{CallId, Entry, Instant, Machine, SlotId, TaskKey};
 
 use super::call::Flight;
 use crate::event::Report;
@@ -49,9 +49,8 @@ pub(crate) struct Inbox {
 /// One worker process.
 #[derive(Debug)]
 pub(crate) struct Unit<M> {
+    /// Which group it is of; what all of its workers have in common is kept once, so that a large fleet is small.
     pub(crate) group: usize,
-    pub(crate) policy: Policy,
-    pub(crate) capacity: u16,
     /// `None`: not running.
     pub(crate) machine: Option<Box_<M>>,
     /// Which life of the process this is: events of an earlier one are void.
@@ -86,11 +85,9 @@ pub(crate) struct Unit<M> {
 
 impl<M: Mutant> Unit<M> {
     /// A worker that has not started.
-    pub(crate) fn new(group: usize, policy: Policy, capacity: u16, skew_ppm: i64) -> Self {
+    pub(crate) fn new(group: usize, skew_ppm: i64) -> Self {
         Self {
             group,
-            policy,
-            capacity,
             machine: None,
             life: 0,
             alarm: Instant::FAR_FUTURE,
@@ -100,9 +97,10 @@ impl<M: Mutant> Unit<M> {
             jumped: Duration::ZERO,
             token: None,
             paused: false,
-            held: Vec::new(),
+            // Made together, so that they lie together.
+            held: Vec::with_capacity(2),
             inboxes: Vec::new(),
-            flights: Vec::new(),
+            flights: Vec::with_capacity(2),
             ghosts: Vec::new(),
             store: VecDeque::new(),
             resending: false,
