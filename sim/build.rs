@@ -18,7 +18,7 @@ fn main() {
     let commit = told.or_else(|| commit::checked_out(root)).unwrap_or_default();
     println!("cargo::rustc-env=DOWNBEAT_COMMIT={commit}");
     // A commit, a checkout or a reset changes these; an edit changes a source.
-    for file in ["HEAD", "logs/HEAD", "index"] {
+    for file in ["HEAD", "logs/HEAD"] {
         let path = commit::git(root, &["rev-parse", "--git-path", file]).map(|path| root.join(path));
         if let Some(path) = path.filter(|path| path.exists()) {
             println!("cargo::rerun-if-changed={}", path.display());
