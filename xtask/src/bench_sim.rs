@@ -61,8 +61,23 @@ fn tell(name: &str, figures: &Figures) {
     println!("{name:<34} {seconds:>9.2} {events:>10} {:>9.3} {memory:>12}", figures.cost());
 }
 
-/// Runs a scenario and reads what the simulator says of itself.
+/// Runs of each scenario.
+const RUNS: u32 = 5;
+
+/// The quickest of some runs: whoever else uses the machine only makes a run slower.
 fn measure(simulator: &Path, file: &Path, workers: u32, judged: bool) -> Result<Figures, Failure> {
+    let mut best = measure_once(simulator, file, workers, judged)?;
+    for _ in 1..RUNS {
+        let again = measure_once(simulator, file, workers, judged)?;
+        if again.seconds < best.seconds {
+            best = again;
+        }
+    }
+    Ok(best)
+}
+
+/// Runs a scenario and reads what the simulator says of itself.
+fn measure_once(simulator: &Path, file: &Path, workers: u32, judged: bool) -> Result<Figures, Failure> {
     let how = if judged { "--measure" } else { "--unjudged" };
     let output = command(simulator).args(["run", how, "--scenario"]).arg(file).output();
     let output = output.context(|| format!("running {}", file.display()))?;
@@ -136,19 +151,32 @@ fn bars(points: &[Figures]) -> String {
 fn svg(points: &[Figures]) -> String {
     let most =
         points.iter().map(|point| point.cost().max(allowed(points, point.workers))).fold(0.0, f64::max);
-    let x = |workers: u32| 60.0 + 250.0 * (f64::from(workers).log10() - 2.0);
-    let y = |cost: f64| 250.0 - 220.0 * cost / (most * 1.05).max(f64::MIN_POSITIVE);
+    let x = |workers: u32| 90.0 + 225.0 * (f64::from(workers).log10() - 2.0);
+    let y = |cost: f64| 270.0 - 210.0 * cost / (most * 1.1).max(f64::MIN_POSITIVE);
     let line = |of: &dyn Fn(&Figures) -> f64| {
         let at = points.iter().map(|point| format!("{:.1},{:.1}", x(point.workers), y(of(point))));
         at.collect::<Vec<_>>().join(" ")
     };
-    let mut text = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 620 300\" font-family=\"sans-serif\" font-size=\"12\">\n\
-         <rect width=\"620\" height=\"300\" fill=\"#fff\"/>\n\
-         <path d=\"M60 30V250H570\" fill=\"none\" stroke=\"#444\"/>\n\
-         <text x=\"60\" y=\"20\">processor time for each event, µs (dashed: a logarithm through the first point)</text>\n\
-         <text x=\"520\" y=\"290\">workers</text>\n\
-         <polyline points=\"{}\" fill=\"none\" stroke=\"#999\" stroke-dasharray=\"5 4\"/>\n\
+    let mut text = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 620 320\" font-family=\"system-ui, sans-serif\" font-size=\"12\" fill=\"#444\">\n\
+         <rect width=\"620\" height=\"320\" fill=\"#fff\"/>\n\
+         <text x=\"60\" y=\"22\" font-size=\"14\" fill=\"#111\">Processor time for each event of the simulator, in µs</text>\n"
+        .to_owned();
+    // A line for each tenth of a microsecond.
+    let mut tenth = 0_u32;
+    while f64::from(tenth) / 10.0 < most * 1.1 {
+        let cost = f64::from(tenth) / 10.0;
+        let y = y(cost);
+        let _ = writeln!(
+            text,
+            "<path d=\"M60 {y:.1}H560\" stroke=\"{}\"/><text x=\"52\" y=\"{:.1}\" text-anchor=\"end\">{cost:.1}</text>",
+            if tenth == 0 { "#444" } else { "#e4e4e4" },
+            y + 4.0
+        );
+        tenth += 1;
+    }
+    let _ = write!(
+        text,
+        "<polyline points=\"{}\" fill=\"none\" stroke=\"#999\" stroke-dasharray=\"5 4\"/>\n\
          <polyline points=\"{}\" fill=\"none\" stroke=\"#06c\" stroke-width=\"2\"/>\n",
         line(&|point| allowed(points, point.workers)),
         line(&Figures::cost),
@@ -157,15 +185,19 @@ fn svg(points: &[Figures]) -> String {
         let (x, y) = (x(point.workers), y(point.cost()));
         let _ = writeln!(
             text,
-            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"#06c\"/>\
-             <text x=\"{:.1}\" y=\"{:.1}\">{:.2}</text><text x=\"{:.1}\" y=\"268\">{}</text>",
-            x + 6.0,
-            y - 8.0,
+            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3.5\" fill=\"#06c\"/>\
+             <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#06c\">{:.3}</text>\
+             <text x=\"{x:.1}\" y=\"288\" text-anchor=\"middle\">{}</text>",
+            y + 20.0,
             point.cost(),
-            x - 12.0,
             point.workers
         );
     }
-    text.push_str("</svg>\n");
+    text.push_str(
+        "<path d=\"M60 308H84\" stroke=\"#06c\" stroke-width=\"2\"/><text x=\"90\" y=\"312\">measured</text>\
+         <path d=\"M160 308H184\" stroke=\"#999\" stroke-dasharray=\"5 4\"/>\
+         <text x=\"190\" y=\"312\">a logarithm through the first point</text>\
+         <text x=\"560\" y=\"312\" text-anchor=\"end\">workers</text>\n</svg>\n",
+    );
     text
 }
