@@ -184,6 +184,11 @@ fn what_is_piped_can_be_json() {
     assert!(told["seeds"] == 2 && told["failed"] == 0 && told["probes"].as_array().unwrap().len() > 20);
     let told = json(&sim(&folder, "table --json"));
     assert!(told.as_array().unwrap().iter().any(|row| row["policy"] == "downbeat"));
+    let told = json(&sim(&folder, "mutants --json --out mutants.json"));
+    assert!(told["caught"] == told["of"] && told["mutants"].as_array().unwrap().len() > 20, "{told}");
+    assert!(told["mutants"].as_array().unwrap().iter().all(|mutant| mutant["caught_by"].is_string()));
+    let file = std::fs::read_to_string(folder.join("mutants.json")).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&file).unwrap(), told);
     let failing = sim(&folder, "run --seed 5 --mutant GivesUp --json");
     let told = json(&failing);
     assert_eq!((told["exit_code"].as_i64(), failing.code), (Some(10), 10));

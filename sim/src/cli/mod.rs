@@ -62,12 +62,12 @@ Exit codes: 0 passed, 1 a check failed, 2 usage or a file that cannot be used, 1
 enum Command {
     /// Run one scenario under all oracles.
     #[command(
-        after_help = "Examples:\n  downbeat-sim run --seed 4711 --html run.html\n  downbeat-sim run --scenario my-fleet.toml --trace run.txt --csv run.csv"
+        after_help = "Examples:\n  downbeat-sim run --seed 4711 --html run.html\n  downbeat-sim run --scenario my-fleet.toml --trace run.txt --csv run.csv\n  downbeat-sim run --seed 5 --profile radioactive --mutant GivesUp\n\nA failing run leaves a small scenario and a page in target/sim; docs/simulator.md explains its report."
     )]
     Run(run::Args),
     /// Run many seeds, until one breaks a rule.
     #[command(
-        after_help = "Examples:\n  downbeat-sim swarm --seeds 10000 --start 1 -j 2\n  downbeat-sim swarm --for 60s --probes"
+        after_help = "Examples:\n  downbeat-sim swarm --seeds 10000 --start 1 -j 2\n  downbeat-sim swarm --for 60s --probes\n  downbeat-sim swarm --seeds 500 --mutant GivesUp --keep-going --json"
     )]
     Swarm(swarm::Args),
     /// Make a failing scenario small: the same rule broken, by fewer faults, tasks and workers.
@@ -82,7 +82,9 @@ enum Command {
     #[command(after_help = "Examples:\n  downbeat-sim table")]
     Table(table::Args),
     /// Let the oracles catch every known mistake.
-    #[command(after_help = "Examples:\n  downbeat-sim mutants")]
+    #[command(
+        after_help = "Examples:\n  downbeat-sim mutants\n  downbeat-sim mutants --json --out mutants.json"
+    )]
     Mutants(mutants::Args),
     /// Run traces of the original Ruby class through the machine; prints `N passed, N failed`.
     #[command(after_help = "Examples:\n  downbeat-sim conform tests/vectors/seed-traces.json")]
