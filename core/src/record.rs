@@ -70,6 +70,9 @@ pub struct Group<T> {
 pub struct Step {
     /// When, on the clock of the run.
     pub t: Instant,
+    /// Of which process's hub it is a step, where the record is of several; absent: of the only one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p: Option<u32>,
     /// Which worker was told something; absent: the hub itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub w: Option<u32>,
@@ -101,7 +104,7 @@ impl Step {
     /// A step of a machine that stands alone.
     #[must_use]
     pub fn of_machine(t: Instant, worker: u32, local: Instant, input: Input, action: Action) -> Self {
-        Self { t, w: Some(worker), l: (local != t).then_some(local), input, to: None, action }
+        Self { t, p: None, w: Some(worker), l: (local != t).then_some(local), input, to: None, action }
     }
 
     /// A step of a hub.
@@ -119,7 +122,7 @@ impl Step {
             HubAction::Wait { until, why } => (None, Action::Wait { until, why }),
             HubAction::Stopped => (None, Action::Stopped),
         };
-        Self { t, w, l: None, input, to, action }
+        Self { t, p: None, w, l: None, input, to, action }
     }
 
     /// The time on the clock of the machine.

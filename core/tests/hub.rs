@@ -410,3 +410,55 @@ fn a_late_task_of_a_stopped_worker_is_answered_for_itself() {
     let answer = hub.step(at(2), HubInput::Worker { worker, input: Input::Leased { call, task } });
     assert_eq!(answer, HubAction::Worker { worker, action: Action::Ignore { key: task.key } });
 }
+
+/// A hub whose first token has come, and the polls that its workers then sent.
+fn authenticated(workers: usize) -> (Crew, Vec<(u16, CallId)>) {
+    let (policy, shared) = exact();
+    let mut hub = crew(workers, policy, HubPolicy { authenticated: true, ..shared });
+    let HubAction::Refresh { call } = tick(&mut hub, 0) else { panic!() };
+    let mut flying = vec![poll(token(&mut hub, 1, call))];
+    flying.extend(polls(&mut hub, 1));
+    (hub, flying)
+}
+
+fn token(hub: &mut Crew, millis: u64, call: CallId) -> HubAction {
+    hub.step(at(millis), HubInput::Refreshed { call, reply: Ok(Answer::Token { valid_for: None }) })
+}
+
+fn lease(hub: &mut Crew, millis: u64, (worker, call): (u16, CallId), key: u128) -> Action {
+    let task = TaskMeta { key: TaskKey::from_u128(key), response_timeout: None };
+    match hub.step(at(millis), HubInput::Worker { worker, input: Input::Leased { call, task } }) {
+        HubAction::Worker { worker: to, action } if to == worker => action,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_401_to_a_give_back_renews_the_token_of_all() {
+    let (mut hub, flying) = authenticated(2);
+    assert!(matches!(lease(&mut hub, 2, flying[0], 1), Action::Run { .. }));
+    let Action::Refuse { call, .. } = lease(&mut hub, 2, flying[0], 2) else { panic!() };
+    // The give-back shares the lane of the poll that is still being answered: the link learns nothing, the token does.
+    let refused = reply(&mut hub, 3, flying[0].0, call, Err(CallError::new(Fault::Unauthorized)));
+    assert!(matches!(refused, HubAction::Wait { until: Some(_), why: Why::Auth }), "{refused:?}");
+    assert_eq!(hub.token_generation(), None);
+    let HubAction::Refresh { call } = tick(&mut hub, 2_003) else { panic!() };
+    let _ = token(&mut hub, 2_004, call);
+    assert_eq!(hub.token_generation(), Some(2));
+}
+
+#[test]
+fn what_one_worker_owes_goes_before_what_another_wants() {
+    let (mut hub, flying) = authenticated(2);
+    let Action::Run { slot, .. } = lease(&mut hub, 2, flying[1], 1) else { panic!() };
+    let _ = reply(&mut hub, 2, 1, flying[1].1, Ok(Answer::Done));
+    let refused = reply(&mut hub, 3, 0, flying[0].1, Err(CallError::new(Fault::Unauthorized)));
+    let HubAction::Refresh { call } = refused else { panic!("{refused:?}") };
+    let finished = Input::Finished { slot, outcome: Outcome::Final };
+    let nothing = hub.step(at(4), HubInput::Worker { worker: 1, input: finished });
+    assert!(matches!(nothing, HubAction::Wait { .. }), "{nothing:?}");
+    // With the token both may call: the first worker wants a poll, the second owes a result.
+    let first = token(&mut hub, 5, call);
+    assert!(matches!(first, HubAction::Worker { worker: 1, action: Action::Update { .. } }), "{first:?}");
+    assert_eq!(poll(tick(&mut hub, 5)).0, 0);
+}

@@ -3,7 +3,7 @@
 //! Nothing here shows a machine's fields. `at` is true time; a step also has the worker's own clock, which may be
 //! skewed, and which is the only time that the machine knows.
 
-use downbeat_core::machine::{Action, CallId, Input, Instant, SlotId, TaskKey};
+use downbeat_core::machine::{Action, CallId, Input, Instant, SlotId, TaskKey, Why};
 
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +86,41 @@ impl Event {
             | Self::Fault { at, .. }
             | Self::Healed { at } => *at,
         }
+    }
+}
+
+/// A step of a hub: it may be told something of one worker and answer for another.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HubStep {
+    /// True time.
+    pub at: Instant,
+    /// The number of the hub; hubs are numbered on behind the workers.
+    pub hub: u32,
+    /// The process's clock.
+    pub local: Instant,
+    /// Whom the input is about; `None`: the hub itself.
+    pub told: Option<u32>,
+    /// What it was told.
+    pub input: Input,
+    /// Who has to act; `None`: the hub itself.
+    pub to: Option<u32>,
+    /// What it answered.
+    pub action: Action,
+}
+
+impl HubStep {
+    /// The step as steps of those whom it concerns: of whoever was told, which ends in a wait without a deadline where
+    /// another answers, and of whoever answered. What concerns the hub itself is a step of its own number.
+    pub fn events(&self) -> impl Iterator<Item = Event> + use<> {
+        let Self { at, local, input, action, .. } = *self;
+        let step = move |worker, input, action| Event::Step { at, worker, local, input, action };
+        let (told, to) = (self.told.unwrap_or(self.hub), self.to.unwrap_or(self.hub));
+        if told == to {
+            return Some(step(told, input, action)).into_iter().chain(None);
+        }
+        let nothing = Action::Wait { until: None, why: Why::InFlight };
+        let first = (self.told.is_some() || input != Input::Tick).then(|| step(told, input, nothing));
+        first.into_iter().chain(Some(step(to, Input::Tick, action)))
     }
 }
 

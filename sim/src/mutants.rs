@@ -74,8 +74,13 @@ const TARGETED: [(&str, &str); 6] = [
     ("rate-limit", include_str!("../scenarios/mutants/rate-limit.toml")),
     ("late-polls", include_str!("../scenarios/mutants/late-polls.toml")),
 ];
+/// Scenarios of processes with a hub, made for the mistakes of hubs.
+const OF_HUBS: [(&str, &str); 1] =
+    [("crowded-process", include_str!("../scenarios/mutants/crowded-process.toml"))];
 /// Generated scenarios that are tried after those.
 const SEEDS: u64 = 400;
+/// Generated scenarios of processes, which are tried last, and first for the mistakes of hubs.
+const SEEDS_OF_HUBS: u64 = 200;
 
 /// The scenarios that each mistake is put through, in order.
 ///
@@ -90,12 +95,18 @@ pub fn scenarios() -> Result<Vec<Scenario>, crate::scenario::LoadError> {
         let profile = if seed % 2 == 0 { Profile::Stormy } else { Profile::Radioactive };
         scenarios.push(generate(seed, profile));
     }
+    for (name, text) in OF_HUBS {
+        scenarios.push(parse(name, text, false)?);
+    }
+    scenarios.extend((0..SEEDS_OF_HUBS).map(|seed| generate(seed, Profile::Processes)));
     Ok(scenarios)
 }
 
 fn hunt(machines: Machines, scenarios: &[Scenario]) -> Caught {
     let mutant = machines.name;
-    for (scenario, tried) in scenarios.iter().zip(1..) {
+    let of_hubs = OF_HUB_MISTAKES.contains(&mutant);
+    let fit = scenarios.iter().filter(|scenario| !of_hubs || !scenario.processes.is_empty());
+    for (scenario, tried) in fit.zip(1..) {
         let trial = machines.run(scenario, &mut []);
         if let Some(violation) = trial.violation {
             let by = Some((violation.oracle, violation.what));
@@ -106,10 +117,14 @@ fn hunt(machines: Machines, scenarios: &[Scenario]) -> Caught {
 }
 
 macro_rules! mistaken {
-    ($($name:ident)*) => {
+    ($($name:ident)*; $($of_hubs:ident)*) => {
         /// Every mistake that is known.
-        const MISTAKEN: &[Machines] =
-            &[$(Machines { name: stringify!($name), run: trial::run::<mutant::$name> }),*];
+        const MISTAKEN: &[Machines] = &[
+            $(Machines { name: stringify!($name), run: trial::run::<mutant::$name> },)*
+            $(Machines { name: stringify!($of_hubs), run: trial::run::<mutant::$of_hubs> },)*
+        ];
+        /// Those that only a process of many workers can make.
+        const OF_HUB_MISTAKES: &[&str] = &[$(stringify!($of_hubs)),*];
     };
 }
 
@@ -117,7 +132,8 @@ mistaken! {
     CapBeforeJitter ConstantSeed ExponentUnclamped FailureIsEmpty RetryAfterIgnored RetryAfterShortened
     TakeNextIgnoresGate TakeNextIgnoresPause TakeNextIgnoresDrain DrainDropsLateTask GivesUp YieldNeverSent
     YieldRetriedForEver LeaseFromReceipt HeartbeatStopsAtFinish NoReservation StaleGenerationAccepted WallClock
-    PausedSpins DeadlineOfBlocked UnauthorizedUsesAttempt TwoRefreshes StateOutside
+    PausedSpins DeadlineOfBlocked UnauthorizedUsesAttempt TwoRefreshes StateOutside;
+    OldRefusalCounts BudgetIgnored PollsTakeAllLanes UnfairTurns PollsBeforeDebts LinkNotShared SharedRefusalUnheard
 }
 
 /// Hunts every mistake, one after another; `seen` is told of each.

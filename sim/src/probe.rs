@@ -157,6 +157,11 @@ impl Probes {
         }
     }
 
+    /// What a hub waits for.
+    pub(crate) fn hub_wait(&mut self, why: Why) {
+        self.hit(WHYS + index(why));
+    }
+
     fn pairs(&mut self, step: &Step<'_>) {
         let input = match step.input {
             Input::Tick => 0,
@@ -248,6 +253,7 @@ impl Probes {
             Action::Recall { .. } => self.hit(19),
             Action::Spill { .. } => self.hit(20),
             Action::Ignore { .. } => self.hit(22),
+            Action::Wait { .. } if page.is_held() => {}
             Action::Wait { why, .. } => {
                 self.hit(WHYS + index(why));
                 self.hit_if(is_full_of_retries(page), 0);

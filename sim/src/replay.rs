@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use downbeat_core::machine::{Action, Entry, HubAction, Input, Instant, Machine, Policy};
+use downbeat_core::machine::{
+    Action, Entry, Hub, HubAction, HubInput, Input, Instant, Machine, Member, Policy,
+};
 use downbeat_core::record::Step;
 
 use crate::oracle::{Jury, Setting, Violation};
-use crate::record::{Header, HubState, Line, Record};
+use crate::record::{Header, HubState, Hubs, Line, Record};
 
 /// What became of a replay.
 #[derive(Debug, Default)]
@@ -60,8 +62,8 @@ pub struct Divergence {
 pub enum Answered {
     /// By a machine that stands alone.
     Machine(Action),
-    /// By a hub.
-    Hub(HubAction),
+    /// By a hub, for this worker; `None`: for itself.
+    Hub(Option<u32>, Action),
     /// By nobody: no machine is running there.
     Nothing,
 }
@@ -103,9 +105,6 @@ pub fn replay(record: &Record) -> Replay {
     replay
 }
 
-/// Rules about what a hub owns, and about waits: a hub's workers have neither token nor link nor waits of their own.
-const OF_THE_HUB: [&str; 4] = ["S9 ", "S14 ", "S20 ", "L"];
-
 /// Shows the oracles what the record says, as far as they can know what came before.
 fn judge(record: &Record) -> Verdict {
     let header = record.header();
@@ -114,18 +113,11 @@ fn judge(record: &Record) -> Verdict {
         Some(scenario) => Setting::of(scenario),
         None => {
             verdict.reasons.push("the record does not show what the server did".to_owned());
-            Setting::of_workers(&record.cast().collect::<Vec<_>>())
+            Setting::of_workers(&record.cast().collect::<Vec<_>>()).behind(&record.hubs.list)
         }
     };
     let mut jury = Jury::new(setting);
     verdict.skipped = jury.skipped();
-    if record.hub().is_some() {
-        let dismissed = jury.dismiss(|name| OF_THE_HUB.iter().any(|of| name.starts_with(of)));
-        verdict.skipped.extend(dismissed);
-        verdict
-            .reasons
-            .push("token, link and waits are the hub's, and these rules judge single workers".to_owned());
-    }
     if header.is_some_and(|header| header.segment > 0) {
         verdict.skipped.extend(jury.dismiss(|_| true));
         let why = "it begins in the middle of a run: put the earlier segments before it (FILE.1 and so on), oldest first";
@@ -140,12 +132,19 @@ fn judge(record: &Record) -> Verdict {
             verdict.reasons.push(format!("steps are missing at {at} s: nothing is judged from there on"));
             return verdict;
         }
-        for event in record.events_of(entry) {
-            end = end.max(event.at());
-            if let Err(violation) = jury.see(&event) {
-                verdict.violation = Some(violation);
-                return verdict;
+        let seen = match record.hub_step(&entry.line) {
+            Some(step) => {
+                end = end.max(step.at);
+                jury.see_hub(&step)
             }
+            None => record.events_of(entry).try_for_each(|event| {
+                end = end.max(event.at());
+                jury.see(&event)
+            }),
+        };
+        if let Err(violation) = seen {
+            verdict.violation = Some(violation);
+            return verdict;
         }
     }
     if record.truncated {
@@ -162,7 +161,9 @@ pub(crate) struct Core {
     cast: Vec<(Policy, u16)>,
     /// `None`: its state is not known any more.
     machines: BTreeMap<u32, Option<Boxed>>,
-    hub: Option<HubState>,
+    /// By their numbers, as `machines`.
+    states: BTreeMap<u32, Option<HubState>>,
+    hubs: Hubs,
     /// States are not known any more: until the next segment.
     lost: bool,
 }
@@ -170,28 +171,43 @@ pub(crate) struct Core {
 impl Core {
     /// Before the first line.
     pub(crate) fn new(record: &Record) -> Self {
-        Self { cast: record.cast().collect(), machines: BTreeMap::new(), hub: None, lost: false }
+        Self {
+            cast: record.cast().collect(),
+            machines: BTreeMap::new(),
+            states: BTreeMap::new(),
+            hubs: record.hubs.clone(),
+            lost: false,
+        }
     }
 
     /// A worker's machine, if it runs and its state is known.
     pub(crate) fn machine(&self, worker: u32) -> Option<&Boxed> {
-        match &self.hub {
-            Some(hub) => hub.members().get(worker as usize).map(|member| member.machine()),
+        match self.hubs.of_worker(worker) {
+            Some(hub) => {
+                let state = self.states.get(&hub.number)?.as_ref()?;
+                state.members().get(hub.index(worker)?).map(|member| member.machine())
+            }
             None => self.machines.get(&worker).and_then(Option::as_ref),
         }
     }
 
-    /// The hub, if the record has one.
-    pub(crate) fn hub(&self) -> Option<&HubState> {
-        self.hub.as_ref()
+    /// A hub, by its number, if it runs and its state is known.
+    pub(crate) fn hub(&self, number: u32) -> Option<&HubState> {
+        self.states.get(&number)?.as_ref()
+    }
+
+    /// Who is behind which hub.
+    pub(crate) fn hubs(&self) -> &Hubs {
+        &self.hubs
     }
 
     /// The workers that run.
     pub(crate) fn workers(&self) -> Vec<u32> {
-        match &self.hub {
-            Some(hub) => (0..).zip(hub.members()).map(|(worker, _)| worker).collect(),
-            None => self.machines.keys().copied().collect(),
-        }
+        let held = self.hubs.list.iter().filter(|hub| self.states.contains_key(&hub.number));
+        let mut workers: Vec<u32> = held.flat_map(|hub| hub.members.iter().copied()).collect();
+        workers.extend(self.machines.keys());
+        workers.sort_unstable();
+        workers
     }
 
     /// Applies a line. For a step: what the record says and what the core says; `None`: the state of that machine
@@ -203,6 +219,7 @@ impl Core {
             Line::Start { w, seed, .. } => self.start(*w, *seed),
             Line::Event(crate::event::Event::Crashed { worker, .. }) => {
                 self.machines.remove(worker);
+                self.states.remove(worker);
             }
             Line::Event(_) | Line::Violation { .. } => {}
             Line::Step(step) => return self.step(step),
@@ -211,8 +228,8 @@ impl Core {
     }
 
     fn begin_segment(&mut self, header: &Header) {
-        if header.hub.is_some() {
-            self.hub.clone_from(&header.hub);
+        if let (Some(state), Some(hub)) = (&header.hub, self.hubs.list.first()) {
+            self.states.insert(hub.number, Some(state.clone()));
             self.lost = false;
         }
     }
@@ -222,21 +239,28 @@ impl Core {
         for machine in self.machines.values_mut() {
             *machine = None;
         }
+        for state in self.states.values_mut() {
+            *state = None;
+        }
     }
 
+    /// The workers of a hub start before it: it is made of their machines.
     fn start(&mut self, worker: u32, seed: u64) {
+        if let Some(hub) = self.hubs.list.iter().find(|hub| hub.number == worker) {
+            let machines = hub.members.iter().map(|member| self.machines.remove(member).flatten());
+            let members: Option<Vec<_>> = machines.map(|machine| machine.map(Member::new)).collect();
+            let made = members.and_then(|members| Hub::new(members.into(), hub.policy, seed).ok());
+            self.states.insert(worker, made);
+            return;
+        }
         let Some((policy, capacity)) = self.cast.get(worker as usize) else { return };
         let table = vec![Entry::FREE; usize::from(*capacity)].into_boxed_slice();
         self.machines.insert(worker, Machine::with_storage(table, *policy, seed).ok());
     }
 
     fn step(&mut self, step: &Step) -> Option<(Answered, Answered)> {
-        if let Some(hub) = &mut self.hub {
-            if self.lost {
-                return None;
-            }
-            let (input, recorded) = (step.hub_input()?, step.hub_action()?);
-            return Some((Answered::Hub(recorded), Answered::Hub(hub.step(step.t, input))));
+        if self.hubs.of_step(step).is_some() {
+            return self.step_hub(step);
         }
         let recorded = Answered::Machine(step.action);
         let Some(machine) = self.machines.get_mut(&step.w?) else {
@@ -246,10 +270,33 @@ impl Core {
         Some((recorded, Answered::Machine(machine.step(step.local(), step.input))))
     }
 
-    /// What comes after a divergence says nothing new: the same machine is not asked again.
+    fn step_hub(&mut self, step: &Step) -> Option<(Answered, Answered)> {
+        let hub = self.hubs.of_step(step)?;
+        let recorded = Answered::Hub(step.to, step.action);
+        let Some(state) = self.states.get_mut(&hub.number) else {
+            return (!self.lost).then_some((recorded, Answered::Nothing));
+        };
+        let input = match step.w {
+            Some(worker) => {
+                let worker = u16::try_from(hub.index(worker)?).ok()?;
+                HubInput::Worker { worker, input: step.input }
+            }
+            None => step.hub_input()?,
+        };
+        let (to, action) = match state.as_mut()?.step(step.local(), input) {
+            HubAction::Worker { worker, action } => (hub.members.get(usize::from(worker)).copied(), action),
+            HubAction::Refresh { call } => (None, Action::Refresh { call }),
+            HubAction::Wait { until, why } => (None, Action::Wait { until, why }),
+            HubAction::Stopped => (None, Action::Stopped),
+        };
+        Some((recorded, Answered::Hub(to, action)))
+    }
+
+    /// What comes after a divergence says nothing new: the same machine or hub is not asked again.
     fn give_up(&mut self, step: &Step) {
-        self.lost |= self.hub.is_some();
-        if let Some(machine) = step.w.and_then(|worker| self.machines.get_mut(&worker)) {
+        if let Some(hub) = self.hubs.of_step(step) {
+            self.states.insert(hub.number, None);
+        } else if let Some(machine) = step.w.and_then(|worker| self.machines.get_mut(&worker)) {
             *machine = None;
         }
     }

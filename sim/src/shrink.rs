@@ -57,7 +57,9 @@ struct Shrinker<'a> {
 
 impl Shrinker<'_> {
     /// Takes a candidate if it breaks the same rule.
-    fn accepts(&mut self, candidate: Scenario) -> bool {
+    fn accepts(&mut self, mut candidate: Scenario) -> bool {
+        let groups = candidate.workers.clone();
+        candidate.processes.retain(|it| groups.iter().any(|group| group.process.as_ref() == Some(&it.name)));
         if candidate == self.best || !candidate.problems().is_empty() {
             return false;
         }
@@ -117,6 +119,18 @@ impl Shrinker<'_> {
     /// Groups, then the workers of each; faults that name a worker that is gone are mended.
     fn workers(&mut self) {
         self.list(|scenario| &mut scenario.workers, 1);
+        for process in 0..self.best.processes.len() {
+            while self.best.processes.get(process).is_some_and(|process| process.count > 1) {
+                let mut candidate = self.best.clone();
+                if let Some(process) = candidate.processes.get_mut(process) {
+                    process.count /= 2;
+                }
+                forget_missing(&mut candidate);
+                if !self.accepts(candidate) {
+                    break;
+                }
+            }
+        }
         for group in 0..self.best.workers.len() {
             while self.best.workers.get(group).is_some_and(|workers| workers.count > 1) {
                 let mut candidate = self.best.clone();
@@ -196,10 +210,10 @@ fn times(arrive: &Arrival) -> Option<Vec<Span>> {
 }
 
 fn forget_missing(scenario: &mut Scenario) {
-    let count: u32 = scenario.workers.iter().map(|group| group.count).sum();
+    let count = scenario.worker_count();
     for fault in &mut scenario.faults {
         if let Some(workers) = &mut fault.workers {
-            workers.retain(|worker| *worker < count);
+            workers.retain(|worker| u64::from(*worker) < count);
         }
     }
     scenario.faults.retain(|fault| fault.workers.as_ref().is_none_or(|workers| !workers.is_empty()));

@@ -140,7 +140,7 @@ impl<'a> Stepper<'a> {
     /// Applies the next line; whether there was one.
     fn step(&mut self) -> bool {
         let Some(entry) = self.record.entries.get(self.at) else { return false };
-        self.before = show::worker(&self.core, &self.cast, worker_of(&entry.line));
+        self.before = show::worker(&self.core, &self.cast, self.subject_of(&entry.line));
         self.apply(entry);
         true
     }
@@ -203,7 +203,13 @@ impl<'a> Stepper<'a> {
     }
 
     fn worker_here(&self) -> Option<u32> {
-        self.here().and_then(|entry| worker_of(&entry.line))
+        self.here().and_then(|entry| self.subject_of(&entry.line))
+    }
+
+    /// Whom a line is about: a worker, or a hub by its number.
+    fn subject_of(&self, line: &Line) -> Option<u32> {
+        let hub = || if let Line::Step(step) = line { self.record.hubs.of_step(step) } else { None };
+        worker_of(line).or_else(|| hub().map(|hub| hub.number))
     }
 
     fn tell_place(&self, out: &mut dyn Write) -> io::Result<()> {

@@ -94,14 +94,14 @@ pub fn run(plan: &Plan, progress: &(dyn Fn(u64) -> bool + Sync)) -> Found {
 fn one(plan: &Plan, seed: u64, found: &Mutex<Found>) -> u64 {
     let profile = plan.profile.unwrap_or_else(|| profile_of(seed));
     let scenario = generate(seed, profile);
-    let workers: u32 = scenario.workers.iter().map(|group| group.count).sum();
+    let workers = scenario.worker_count();
     let trial = plan.machines.run(&scenario, &mut []);
     let mut found = found.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let length = trial.outcome.at.as_millis();
     found.seeds += 1;
     found.steps += trial.outcome.steps;
     found.virtual_ms += length;
-    found.worker_ms += length * u64::from(workers);
+    found.worker_ms += length * workers;
     found.fingerprint ^= mix(seed ^ trial.fingerprint());
     found.probes.add(&trial.probes);
     if trial.exit_code() != 0 {

@@ -59,8 +59,15 @@ pub fn rows() -> Result<Vec<Row>, LoadError> {
 #[must_use]
 pub fn as_seed(scenario: &Scenario) -> Scenario {
     let mut scenario = scenario.clone();
-    for group in &mut scenario.workers {
-        group.count *= u32::from(group.slots);
+    let copies: Vec<u32> = scenario
+        .workers
+        .iter()
+        .map(|group| scenario.process_of(group).map_or(1, |process| process.count))
+        .collect();
+    scenario.processes.clear();
+    for (group, copies) in scenario.workers.iter_mut().zip(copies) {
+        group.process = None;
+        group.count *= copies * u32::from(group.slots);
         group.slots = 1;
         group.table = None;
         group.policy = PolicyChoice { preset: Preset::Seed, ..PolicyChoice::default() };

@@ -39,7 +39,7 @@ fn all_pass(folder: &str) {
 
 #[test]
 fn the_named_scenarios_pass() {
-    assert_eq!(files("scenarios").len(), 10);
+    assert_eq!(files("scenarios").len(), 11);
     all_pass("scenarios");
 }
 

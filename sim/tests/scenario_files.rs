@@ -7,7 +7,7 @@ const SOUND: &str = "version = 1\nheal_at = \"5m\"\n\n[[workers]]\ncount = 2\nsl
 #[test]
 fn generated_scenarios_are_sound_and_survive_both_formats() {
     for seed in 0..300 {
-        for profile in [Profile::Calm, Profile::Stormy, Profile::Radioactive] {
+        for profile in [Profile::Calm, Profile::Stormy, Profile::Radioactive, Profile::Processes] {
             let scenario = generate(seed, profile);
             assert_eq!(scenario.problems(), [], "seed {seed} {}", profile.name());
             let json = to_json(&scenario).unwrap();
@@ -52,6 +52,38 @@ fn values_out_of_bounds_are_all_named_in_the_order_of_the_file() {
     assert_eq!(lines.len(), 2, "{text}");
     assert!(lines[0].starts_with("s:5: workers[0].count: 0 is not allowed"), "{text}");
     assert!(lines[1].starts_with("s:6: workers[0].slots: 65 is not allowed"), "{text}");
+}
+
+const CREW: &str = "version = 1\nheal_at = \"5m\"\n\n[[processes]]\nname = \"app\"\ncount = 3\n\n[[workers]]\nprocess = \"app\"\ncount = 4\n";
+
+#[test]
+fn workers_of_a_process_are_numbered_copy_by_copy() {
+    let scenario = parse("s.toml", &format!("{CREW}\n[[workers]]\ncount = 2\n"), false).unwrap();
+    assert_eq!(scenario.worker_count(), 14);
+    let crews = scenario.crews();
+    assert_eq!(crews.len(), 3);
+    assert_eq!(crews[1].members, [4, 5, 6, 7]);
+    assert_eq!((crews[1].policy.max_calls, scenario.policy_of(&scenario.workers[0]).max_calls), (16, 16));
+    assert_eq!(scenario.policy_of(&scenario.workers[1]).max_calls, 4);
+}
+
+#[test]
+fn mistakes_about_processes_are_named_with_line_and_key() {
+    let change = |from: &str, to: &str| error(&CREW.replace(from, to), false);
+    let text = change("process = \"app\"", "process = \"api\"");
+    assert!(
+        text.contains("s:9: workers[0].process: there is no process `api`; did you mean `app`?"),
+        "{text}"
+    );
+    assert!(text.contains("s:5: processes[0].name: no group of workers has `process = \"app\"`"), "{text}");
+    let text = change("count = 3", "calls = 1");
+    assert_eq!(text, "s:6: processes[0].calls: 1 is not allowed; use 2 to 1024");
+    let text = change("count = 4", "stagger = \"1s\"");
+    assert!(text.starts_with("s:10: workers[0].stagger: belongs to the process `app`"), "{text}");
+    let text = change("count = 4", "policy = { preset = \"seed\" }");
+    assert!(text.starts_with("s:10: workers[0].policy.preset: the seed's rules know no process"), "{text}");
+    let text = error(&CREW.replace("[[workers]]", "[[processes]]\nname = \"app\"\n\n[[workers]]"), false);
+    assert!(text.starts_with("s:5: processes[0].name: `app` is the name of 2 processes"), "{text}");
 }
 
 #[test]

@@ -101,8 +101,10 @@ fn the_schema_takes_every_scenario_file_as_it_is_written() {
 fn the_schema_takes_what_is_generated() {
     let schema = published();
     for seed in 0..100 {
-        let text = to_json(&generate(seed, Profile::Radioactive)).unwrap();
-        assert!(fits(&schema, &schema, &serde_json::from_str(&text).unwrap()), "{text}");
+        for profile in [Profile::Radioactive, Profile::Processes] {
+            let text = to_json(&generate(seed, profile)).unwrap();
+            assert!(fits(&schema, &schema, &serde_json::from_str(&text).unwrap()), "{text}");
+        }
     }
 }
 
@@ -136,6 +138,10 @@ fn the_schema_refuses_what_the_checker_refuses_for_a_single_value() {
         json!({ "workers": [{ "clock_skew_ppm": -100_001 }] }),
         json!({ "workers": [{ "policy": { "lanes": 0 } }] }),
         json!({ "workers": [{ "slotz": 1 }] }),
+        json!({ "processes": [{ "name": "" }] }),
+        json!({ "processes": [{ "name": "app", "count": 10_001 }] }),
+        json!({ "processes": [{ "name": "app", "calls": 1 }] }),
+        json!({ "processes": [{ "name": "app", "clock_skew_ppm": 100_001 }] }),
         json!({ "server": { "capacity_per_second": 0 } }),
         tasks(json!({ "arrive": { "kind": "burst", "count": 0 } })),
         tasks(json!({ "arrive": { "kind": "burst", "count": 1_000_001 } })),

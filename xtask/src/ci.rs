@@ -64,7 +64,7 @@ const STEPS: &[Step] = &[
     }),
     step(
         "swarm",
-        "a minute of seeds from this commit on, every rule judged",
+        "a minute of seeds from this commit on, and 20 s of processes with many workers, every rule judged",
         "run the command that the report names, then `downbeat-sim shrink`",
         || passed(swarm),
     ),
@@ -198,7 +198,8 @@ fn swarm() -> Result<(), Failure> {
     let commit =
         commit.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let start = u64::from_str_radix(commit.get(..12).unwrap_or("0"), 16).unwrap_or(0).to_string();
-    simulate(&["swarm", "--for", "60s", "--start", &start])
+    simulate(&["swarm", "--for", "60s", "--start", &start])?;
+    simulate(&["swarm", "--for", "20s", "--start", &start, "--profile", "processes"])
 }
 
 fn simulate(args: &[&str]) -> Result<(), Failure> {

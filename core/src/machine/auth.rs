@@ -201,7 +201,8 @@ impl Auth {
                 }
             }
             // An old token's refusal says nothing of the present one.
-            Owner::Machine | Owner::Hub if generation != self.generation || !self.fresh => {}
+            Owner::Machine | Owner::Hub if !self.fresh => {}
+            Owner::Machine | Owner::Hub if generation != self.generation && !M::OLD_REFUSAL_COUNTS => {}
             Owner::Hub => self.fresh = false,
             Owner::Machine => {
                 self.fresh = false;

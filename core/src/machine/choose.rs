@@ -192,7 +192,7 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
             let spent = self.table.pop(List::Spent)?;
             return self.discard(spent);
         }
-        if self.may_call(turn) { Some(self.update(index, !M::HUB || turn.polls)) } else { None }
+        if self.may_call(turn) { Some(self.update(index, !M::HUB || turn.take_next)) } else { None }
     }
 
     fn refuse_again(&mut self) -> Option<Action> {
@@ -220,9 +220,9 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         Action::Extend { call, slot }
     }
 
-    fn update(&mut self, index: u16, polls_allowed: bool) -> Action {
+    fn update(&mut self, index: u16, may_poll: bool) -> Action {
         let (now, token) = (self.now, self.auth.generation());
-        let take_next = polls_allowed && self.may_take_next(index);
+        let take_next = may_poll && self.may_take_next(index);
         let call = self.server_call(Lane::Report(index));
         self.table.unset(Heap::Report, index);
         if take_next {

@@ -242,6 +242,8 @@ where
             }
             HubInput::Refreshed { call, reply } => self.refreshed(call, &reply),
             HubInput::Control(control) => {
+                // An earlier time counts as the latest one seen, for a drain's limit too (S15).
+                let now = self.now;
                 for index in 0..self.len() {
                     let Some(member) = self.member(index) else { continue };
                     member.machine.now = member.machine.now.max(now);
@@ -305,12 +307,15 @@ where
     /// Steps one worker with an input, without allowing a call: those are given in turn. `Some`: to be done now.
     fn worker_input(&mut self, worker: u16, input: Input) -> Option<HubAction> {
         let before = match input {
-            Input::Replied { call, .. } => self.member(worker)?.machine.token_of(call),
+            Input::Replied { call, .. } => {
+                let machine = &self.member(worker)?.machine;
+                (machine.token_of(call), machine.occupies_lane(call))
+            }
             Input::Tick
             | Input::Leased { .. }
             | Input::Finished { .. }
             | Input::Token(_)
-            | Input::Control(_) => None,
+            | Input::Control(_) => (None, false),
         };
         let action = self.step_member(worker, input, Turn::NONE)?;
         match input {
@@ -329,14 +334,14 @@ where
     }
 
     /// What a reply to a worker says about link and token. `token`: the generation that the call was sent with;
-    /// `None`: the worker knows no such call.
-    fn observe(&mut self, worker: u16, call: CallId, token: Option<u16>, reply: &Reply) {
+    /// `None`: the worker knows no such call. A give-back that shares another call's lane says nothing of the link.
+    fn observe(&mut self, worker: u16, call: CallId, (token, has_lane): (Option<u16>, bool), reply: &Reply) {
         let call = tag(worker, call);
         // A worker that was aborted has forgotten its calls; one of them may be the probe that all others wait for.
-        if token.is_some() || self.link.awaits(call) {
+        if has_lane || self.link.awaits(call) {
             self.link.replied::<M>(self.now, call, reply, &self.policy.failing, &mut self.rng);
         }
-        if let Some(generation) = token {
+        if let Some(generation) = token.filter(|_| has_lane || !M::SHARED_REFUSAL_UNHEARD) {
             self.auth.replied::<M>(self.now, generation, reply, &self.policy.auth, &mut self.rng);
             self.lost |= matches!(reply, Err(error) if error.fault == Fault::Unauthorized);
         }
@@ -404,16 +409,16 @@ where
     /// Whose turn it is, and what it may do: obligations first, then whoever has news, then polls in turn.
     fn next_turn(&mut self) -> Option<(u16, Turn)> {
         let may_call = self.may_call();
-        let may_poll = may_call && self.polls < self.poll_lanes();
-        // A poll out of turn, also one inside an update, is for times when nobody waits for a turn.
-        let polls = may_poll && !self.is_waiting(Queue::Polling);
+        let may_poll = may_call && (self.polls < self.poll_lanes() || M::BUDGET_IGNORED);
         let longest_wait = self.longest_wait();
-        let obligations = Turn { polls, longest_wait, ..Turn::ALL };
-        if let Some(worker) = may_call.then(|| self.dequeue(Queue::Urgent)).flatten() {
-            return Some((worker, obligations));
-        }
-        if let Some(worker) = self.dequeue(Queue::Ready) {
-            return Some((worker, Turn { calls: may_call, ..obligations }));
+        let urgent = may_call.then(|| self.dequeue(Queue::Urgent)).flatten();
+        if let Some(worker) = urgent.or_else(|| self.dequeue(Queue::Ready)) {
+            // A poll out of turn, also one inside an update, is for times when nobody waits for a turn. Whoever has not
+            // been stepped yet may owe something, and that comes first (L6).
+            let take_next = may_poll && !self.is_waiting(Queue::Polling);
+            let owed = self.is_waiting(Queue::Urgent) || self.is_waiting(Queue::Ready);
+            let polls = take_next && (!owed || M::POLLS_BEFORE_DEBTS);
+            return Some((worker, Turn { calls: may_call, polls, take_next, longest_wait, ..Turn::ALL }));
         }
         let turn = Turn { longest_wait, ..Turn::ALL };
         if may_poll { self.dequeue(Queue::Polling).map(|worker| (worker, turn)) } else { None }
@@ -469,7 +474,7 @@ where
     fn note_sent(&mut self, worker: u16, action: Action) {
         // A refusal that shares the lane of an answered call is no call of its own yet.
         let Some(call) = action.call() else { return };
-        if self.member(worker).is_some_and(|member| member.machine.token_of(call).is_some()) {
+        if self.member(worker).is_some_and(|member| member.machine.occupies_lane(call)) {
             self.link.sent(tag(worker, call));
         }
     }
@@ -493,12 +498,13 @@ where
     }
 
     fn may_call(&self) -> bool {
-        self.calls < self.policy.max_calls && self.link.allows(self.now)
+        let has_lane = self.calls < self.policy.max_calls || M::BUDGET_IGNORED;
+        has_lane && (self.link.allows(self.now) || M::LINK_NOT_SHARED)
     }
 
     /// Lanes that polls may use: three quarters, and never all.
     fn poll_lanes(&self) -> u16 {
-        let kept = (self.policy.max_calls / 4).max(1);
+        let kept = if M::POLLS_TAKE_ALL_LANES { 0 } else { (self.policy.max_calls / 4).max(1) };
         self.policy.max_calls.saturating_sub(kept).max(1)
     }
 
@@ -547,6 +553,13 @@ where
         let Some(member) = self.member(index) else { return };
         let Some(queued) = member.queued.get_mut(which) else { return };
         if core::mem::replace(queued, true) {
+            return;
+        }
+        if M::UNFAIR_TURNS && queue == Queue::Polling && self.is_waiting(queue) {
+            let head = self.heads.get_mut(which).map(|head| core::mem::replace(head, index));
+            if let (Some(head), Some(member)) = (head, self.member(index)) {
+                set(&mut member.next, which, head);
+            }
             return;
         }
         let tail = self.tails.get_mut(which).map(|tail| core::mem::replace(tail, index));

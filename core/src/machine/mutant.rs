@@ -57,6 +57,20 @@ pub trait Mutant: sealed::Sealed + Clone + PartialEq + core::fmt::Debug {
     const TWO_REFRESHES: bool = false;
     /// Answers depend on something outside the machine.
     const STATE_OUTSIDE: bool = false;
+    /// A 401 to a call with an older token costs the present one.
+    const OLD_REFUSAL_COUNTS: bool = false;
+    /// A hub's workers send as many calls as each may.
+    const BUDGET_IGNORED: bool = false;
+    /// Polls use all calls of a hub, so that leases wait for them.
+    const POLLS_TAKE_ALL_LANES: bool = false;
+    /// The latest to want a poll is the first to have it.
+    const UNFAIR_TURNS: bool = false;
+    /// In a hub, one worker's poll goes before another's due lease or result.
+    const POLLS_BEFORE_DEBTS: bool = false;
+    /// Each worker of a hub finds out for itself that the server cannot be reached.
+    const LINK_NOT_SHARED: bool = false;
+    /// A 401 to a give-back is kept from the hub.
+    const SHARED_REFUSAL_UNHEARD: bool = false;
 
     /// Not a mistake but a choice: the seed's rules are there. What [`Lean`](super::Lean) leaves out, a policy cannot
     /// ask for.
@@ -131,4 +145,11 @@ mutants! {
     UnauthorizedUsesAttempt UNAUTHORIZED_USES_ATTEMPT "A 401 counted as a failed report.";
     TwoRefreshes TWO_REFRESHES "Two refreshes in flight.";
     StateOutside STATE_OUTSIDE "An answer that no replay gives again.";
+    OldRefusalCounts OLD_REFUSAL_COUNTS "A good token thrown away.";
+    BudgetIgnored BUDGET_IGNORED "A process without a budget.";
+    PollsTakeAllLanes POLLS_TAKE_ALL_LANES "A process that is all polls.";
+    UnfairTurns UNFAIR_TURNS "A queue served from its end.";
+    PollsBeforeDebts POLLS_BEFORE_DEBTS "A poll before what is owed.";
+    LinkNotShared LINK_NOT_SHARED "A process that storms a dead server.";
+    SharedRefusalUnheard SHARED_REFUSAL_UNHEARD "A worker that loses its token alone.";
 }

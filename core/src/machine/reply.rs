@@ -68,14 +68,20 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         }
     }
 
-    /// The generation of the token that a call was sent with. `None`: no such call to the server is in flight and has
-    /// a lane.
+    /// Whether a call to the server is in flight and has a lane of its own.
+    pub(crate) fn occupies_lane(&self, call: CallId) -> bool {
+        let shared =
+            call.lane() == Some(Lane::Refuse) && self.refusal.is_some_and(|refusal| !refusal.own_lane);
+        !shared && self.token_of(call).is_some()
+    }
+
+    /// The generation of the token that a call was sent with. `None`: no such call to the server is in flight.
     pub(crate) fn token_of(&self, call: CallId) -> Option<u16> {
         let serial = call.serial();
         match call.lane()? {
             Lane::Poll => self.poll.filter(|poll| poll.serial == serial).map(|poll| poll.token),
             Lane::Refuse => {
-                let refusal = self.refusal.filter(|refusal| refusal.own_lane && refusal.in_flight)?;
+                let refusal = self.refusal.filter(|refusal| refusal.in_flight)?;
                 (refusal.serial == serial).then_some(refusal.token)
             }
             Lane::Report(index) => {

@@ -132,6 +132,8 @@ pub(crate) struct Refusal {
 pub(crate) struct Turn {
     pub(crate) calls: bool,
     pub(crate) polls: bool,
+    /// A report may be a poll too.
+    pub(crate) take_next: bool,
     pub(crate) longest_wait: Duration,
     /// What was due and not allowed.
     pub(crate) blocked: Option<Blocked>,
@@ -139,9 +141,9 @@ pub(crate) struct Turn {
 
 impl Turn {
     pub(crate) const ALL: Self =
-        Self { calls: true, polls: true, longest_wait: Duration::MAX, blocked: None };
+        Self { calls: true, polls: true, take_next: true, longest_wait: Duration::MAX, blocked: None };
     pub(crate) const NONE: Self =
-        Self { calls: false, polls: false, longest_wait: Duration::ZERO, blocked: None };
+        Self { calls: false, polls: false, take_next: false, longest_wait: Duration::ZERO, blocked: None };
 }
 
 /// What was due in a step and not allowed.

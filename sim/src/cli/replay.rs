@@ -165,7 +165,7 @@ fn diverged(record: &Record, found: &Divergence, err: &mut dyn Write) -> io::Res
 fn answered(answered: &Answered) -> String {
     match answered {
         Answered::Machine(action) => words::action(action),
-        Answered::Hub(action) => words::hub_action(action),
+        Answered::Hub(to, action) => words::hub_action(*to, action),
         Answered::Nothing => "nothing: no machine runs there".to_owned(),
     }
 }

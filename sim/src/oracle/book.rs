@@ -14,6 +14,13 @@ pub struct Page {
     pub policy: Policy,
     /// Places in its table.
     pub capacity: u16,
+    /// Its number, where it is behind a hub.
+    pub held_as: Option<u32>,
+    /// What its token and its link go by: its policy, or its hub's.
+    pub(super) shared: Policy,
+    /// Its clock and its mode before the latest input.
+    pub(super) before: Instant,
+    pub(super) mode_before: Mode,
     /// Whether its process runs.
     pub alive: bool,
     /// How far it is towards its end.
@@ -204,6 +211,10 @@ impl Held {
 impl Page {
     pub(super) fn new(policy: Policy, capacity: u16) -> Self {
         Self {
+            held_as: None,
+            shared: policy,
+            before: Instant::ZERO,
+            mode_before: Mode::Open,
             alive: true,
             mode: Mode::Open,
             latest: Instant::ZERO,
@@ -223,6 +234,25 @@ impl Page {
             policy,
             capacity,
         }
+    }
+
+    /// An empty page for the same worker.
+    pub(super) fn anew(&self) -> Self {
+        Self { held_as: self.held_as, shared: self.shared, ..Self::new(self.policy, self.capacity) }
+    }
+
+    /// A number that tells a call from all others of the process.
+    pub(super) fn tag(&self, call: CallId) -> u64 {
+        match self.held_as {
+            Some(number) => (u64::from(number) + 1) << 32 | u64::from(call.serial()),
+            None => call.to_bits(),
+        }
+    }
+
+    /// Whether it is behind a hub: then what is waited for is the hub's affair.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.held_as.is_some()
     }
 
     /// Whether it follows the seed's rules.
@@ -299,13 +329,48 @@ impl Page {
         self.policy.concurrency.saturating_sub(self.running).min(free).saturating_sub(promised)
     }
 
-    /// Whether a call could be sent at once: a lane is free, the server can be reached, the token is good.
+    /// Whether a call could be sent at once: a lane is free, the server can be reached, the token is good. For a worker
+    /// behind a hub [`super::hubs::HubPage::lets_call`] says that.
     #[must_use]
     pub fn is_unhindered(&self) -> bool {
+        !self.is_held() && self.has_lane() && self.link.failures == 0 && self.token.surely_allows(self.latest)
+    }
+
+    /// Whether one of its own lanes is free, and it has not given up.
+    #[must_use]
+    pub fn has_lane(&self) -> bool {
         self.lanes_taken() < usize::from(self.policy.max_calls)
-            && self.link.failures == 0
-            && self.token.surely_allows(self.latest)
             && !matches!(self.mode, Mode::Aborted | Mode::Stopped)
+    }
+
+    /// Whether it may owe the server a call by now: a lease, a report, a task to be given back.
+    #[must_use]
+    pub fn may_owe(&self, now: Instant) -> bool {
+        let due = |held: &Held| {
+            let extends = !held.lease.is_zero() && !held.settled && !held.rejected;
+            let report = held.outcome.is_some() && !held.reporting && held.report.lo <= now;
+            report || (extends && held.extend.lo <= now && !self.extends(held.slot.index()))
+        };
+        self.refusal.is_some_and(|refusal| refusal.call.is_none()) || self.all().any(due)
+    }
+
+    /// Whether nothing keeps it from its end. Behind a hub that is the end: it says `Stopped` for all alone.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        let done = self.held == 0;
+        match self.mode {
+            Mode::Open | Mode::Paused => false,
+            Mode::Draining { .. } | Mode::Recalling { .. } => {
+                done && self.poll().is_none() && self.refusal.is_none()
+            }
+            Mode::Aborted | Mode::Stopped => done,
+        }
+    }
+
+    /// Whether it would poll now or later, if nothing were in its way but the poll gate.
+    #[must_use]
+    pub fn wants_poll(&self) -> bool {
+        self.mode == Mode::Open && self.poll().is_none() && self.room() > 0 && !self.gate.vague
     }
 
     /// The task whose lease has to be extended first, with the latest time for it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use downbeat_core::machine::{Answer, Backoff, CallId, Fault, Instant, Policy, Reply, Why};
+use downbeat_core::machine::{Answer, Backoff, Fault, Instant, Policy, Reply, Why};
 
 /// A time that jitter decides, between two bounds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -205,8 +205,8 @@ pub struct LinkGate {
     pub failures: u32,
     /// When the next call may be sent.
     pub opens: Range,
-    /// The one call that tries.
-    pub probe: Option<CallId>,
+    /// The one call that tries, by a number that tells it from all others of the process.
+    pub probe: Option<u64>,
     /// When the latest failure was told.
     pub since: Instant,
 }
@@ -214,13 +214,13 @@ pub struct LinkGate {
 impl LinkGate {
     pub(super) const OPEN: Self = Self { failures: 0, opens: Range::OPEN, probe: None, since: Instant::ZERO };
 
-    pub(super) fn sent(&mut self, call: CallId) {
+    pub(super) fn sent(&mut self, call: u64) {
         if self.failures > 0 && self.probe.is_none() {
             self.probe = Some(call);
         }
     }
 
-    pub(super) fn replied(&mut self, now: Instant, call: CallId, reply: &Reply, policy: &Policy) {
+    pub(super) fn replied(&mut self, now: Instant, call: u64, reply: &Reply, policy: &Policy) {
         if !matches!(reply, Err(error) if matches!(error.fault, Fault::NotSent | Fault::Unknown)) {
             *self = Self::OPEN;
         } else if self.failures == 0 || self.probe == Some(call) {

@@ -130,8 +130,8 @@ impl Page {
 
     /// What every answer says of link and token.
     fn observe(&mut self, call: &Call, reply: &Reply, token_too: bool) {
-        let policy = self.policy;
-        self.link.replied(self.latest, call.id, reply, &policy);
+        let (policy, tag) = (self.shared, self.tag(call.id));
+        self.link.replied(self.latest, tag, reply, &policy);
         if token_too {
             self.token.replied(self.latest, call.token, reply, &policy);
         }
@@ -163,10 +163,10 @@ impl Page {
             Err(error) if again(error.fault) => self.repeat_refusal(refusal, reply),
             Ok(_) | Err(_) => None,
         };
-        let policy = self.policy;
+        let (policy, tag) = (self.shared, self.tag(call.id));
         self.token.replied(self.latest, call.token, reply, &policy);
         if refusal.own_lane {
-            self.link.replied(self.latest, call.id, reply, &policy);
+            self.link.replied(self.latest, tag, reply, &policy);
         }
     }
 
@@ -330,7 +330,7 @@ impl Page {
     }
 
     fn send(&mut self, at: Instant, call: CallId, kind: CallKind) {
-        self.link.sent(call);
+        self.link.sent(self.tag(call));
         self.push(at, call, kind);
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use downbeat_core::machine::{Action, Instant};
 
 use super::book::{Held, Page};
-use super::{Oracle, Ruling, Setting, Step, secs};
+use super::{HubView, Oracle, Ruling, Setting, Step, secs};
 
 /// Within [`super::Bounds::result_accepted`] of its end, or of the last fault; and no wait goes past a report that is
 /// due.
@@ -46,20 +46,16 @@ impl Oracle for EveryResultAccepted {
             return Err(format!("a result was accepted {late}"));
         }
         let Action::Wait { until, .. } = *step.action else { return Ok(()) };
-        if page.held == 0 || !page.is_unhindered() {
-            return Ok(());
-        }
-        match page.next_report() {
-            Some((held, due)) if due <= page.latest || until.is_none_or(|until| until > due) => {
-                let until = until.map_or_else(|| "an input".to_owned(), secs);
-                Err(format!(
-                    "waits for {until}, though the outcome of task {:032x} has to be reported at {}",
-                    held.key.to_u128(),
-                    secs(due)
-                ))
-            }
-            _ => Ok(()),
-        }
+        if page.held > 0 && page.is_unhindered() { waits(page, until) } else { Ok(()) }
+    }
+
+    fn hub_step(&mut self, view: &HubView<'_>) -> Ruling {
+        let Some((until, _)) = view.wait() else { return Ok(()) };
+        view.each(
+            |_, page| {
+                if page.held > 0 && view.hub.lets_call(page) { waits(page, until) } else { Ok(()) }
+            },
+        )
     }
 
     fn healed(&mut self, at: Instant) {
@@ -76,5 +72,20 @@ impl Oracle for EveryResultAccepted {
             }
         }
         Ok(())
+    }
+}
+
+/// No wait goes past a report.
+fn waits(page: &Page, until: Option<Instant>) -> Ruling {
+    match page.next_report() {
+        Some((held, due)) if due <= page.latest || until.is_none_or(|until| until > due) => {
+            let until = until.map_or_else(|| "an input".to_owned(), secs);
+            Err(format!(
+                "waits for {until}, though the outcome of task {:032x} has to be reported at {}",
+                held.key.to_u128(),
+                secs(due)
+            ))
+        }
+        _ => Ok(()),
     }
 }

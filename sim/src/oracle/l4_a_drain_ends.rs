@@ -5,7 +5,7 @@ use std::time::Duration;
 use downbeat_core::machine::{Action, Control, Input, Instant};
 
 use super::book::{Mode, Page};
-use super::{Oracle, Ruling, Setting, Step};
+use super::{HubView, Oracle, Ruling, Setting, Step};
 
 /// With a time limit: within that, the recall's time and a second. Without: within [`super::Bounds::drain_ends`].
 #[derive(Debug)]
@@ -61,6 +61,19 @@ impl Oracle for ADrainEnds {
         Ok(())
     }
 
+    fn hub_step(&mut self, view: &HubView<'_>) -> Ruling {
+        if view.wait().is_none() {
+            return Ok(());
+        }
+        if view.members().all(|(_, page)| page.has_ended()) {
+            return Err("waits, though all of its workers have ended".to_owned());
+        }
+        view.each(|worker, page| match self.late(view.step.at, worker, page) {
+            Some(late) if page.mode.is_ending() && !page.has_ended() => Err(format!("has not ended {late}")),
+            _ => Ok(()),
+        })
+    }
+
     fn life(&mut self, worker: u32, _: &Page) {
         if let Some(told) = self.told.get_mut(worker as usize) {
             *told = None;
@@ -73,7 +86,10 @@ impl Oracle for ADrainEnds {
 
     fn finish(&mut self, at: Instant, pages: &[Page]) -> Result<(), (Option<u32>, String)> {
         for (worker, page) in (0..).zip(pages) {
-            let drains = page.alive && page.mode.is_ending() && page.mode != Mode::Stopped;
+            let drains = page.alive
+                && page.mode.is_ending()
+                && page.mode != Mode::Stopped
+                && !(page.is_held() && page.has_ended());
             let late = if drains && !page.is_seed() { self.late(at, worker, page) } else { None };
             if let Some(late) = late {
                 return Err((Some(worker), format!("has not stopped {late}")));

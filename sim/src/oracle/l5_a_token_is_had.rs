@@ -5,25 +5,37 @@ use std::time::Duration;
 use downbeat_core::machine::{Action, Instant};
 
 use super::book::{Mode, Page};
-use super::{Oracle, Ruling, Setting, Step, secs};
+use super::gates::TokenGate;
+use super::{HubView, Oracle, Ruling, Setting, Step, secs};
 
 /// Within [`super::Bounds::token_had`] of losing it, or of the last fault; and no wait goes past the time to ask.
 #[derive(Debug)]
 pub(super) struct ATokenIsHad {
     bound: Duration,
     healed_at: Option<Instant>,
-    /// Since when each has been without.
+    /// Since when each has been without, the hubs behind the workers.
     missing: Vec<Option<Instant>>,
+    workers: usize,
 }
 
 impl ATokenIsHad {
     pub(super) fn new(setting: &Setting) -> Self {
-        let missing = vec![None; setting.policies.len()];
-        Self { bound: setting.bounds.token_had, healed_at: None, missing }
+        let workers = setting.policies.len();
+        let missing = vec![None; workers + setting.hubs.len()];
+        Self { bound: setting.bounds.token_had, healed_at: None, missing, workers }
     }
 
-    fn late(&self, at: Instant, worker: u32) -> Option<String> {
-        let from = (*self.missing.get(worker as usize)?)?.max(self.healed_at?);
+    /// Notes whether one wants a token that it has not; what to say of one that has it now, and had it late.
+    fn note(&mut self, at: Instant, who: usize, wants: bool) -> Ruling {
+        let late = if wants { None } else { self.late(at, who) };
+        if let Some(missing) = self.missing.get_mut(who) {
+            *missing = if wants { missing.or(Some(at)) } else { None };
+        }
+        late.map_or(Ok(()), |late| Err(format!("a token was had {late}")))
+    }
+
+    fn late(&self, at: Instant, who: usize) -> Option<String> {
+        let from = (*self.missing.get(who)?)?.max(self.healed_at?);
         let took = from.until(at);
         (took > self.bound).then(|| {
             format!("{} s after {}; the bound is {} s", took.as_secs(), secs(from), self.bound.as_secs())
@@ -47,29 +59,39 @@ impl Oracle for ATokenIsHad {
 
     fn step(&mut self, step: &Step<'_>) -> Ruling {
         let page = step.page;
+        if page.is_held() {
+            return Ok(());
+        }
         if page.policy.authenticated {
-            if !wants(page) {
-                if let Some(late) = self.late(step.at, step.worker) {
-                    return Err(format!("a token was had {late}"));
-                }
-                if let Some(missing) = self.missing.get_mut(step.worker as usize) {
-                    *missing = None;
-                }
-            } else if let Some(missing) = self.missing.get_mut(step.worker as usize) {
-                *missing = missing.or(Some(step.at));
-            }
+            self.note(step.at, step.worker as usize, wants(page))?;
         }
         let Action::Wait { until, .. } = *step.action else { return Ok(()) };
         let free = page.lanes_taken() < usize::from(page.policy.max_calls) && page.link.failures == 0;
         if !wants(page) || page.token.refreshing || !free {
             return Ok(());
         }
-        let due = page.token.opens.hi;
-        if due > page.latest && until.is_some_and(|until| until <= due) {
-            return Ok(());
+        waits(&page.token, page.latest, until)
+    }
+
+    /// A hub renews its token whatever its workers do.
+    fn hub_step(&mut self, view: &HubView<'_>) -> Ruling {
+        let hub = view.hub;
+        let wants = !hub.token.unwanted && !hub.token.fresh && !matches!(view.step.action, Action::Stopped);
+        if hub.policy.authenticated {
+            self.note(view.step.at, self.workers + view.index, wants)?;
         }
-        let until = until.map_or_else(|| "an input".to_owned(), secs);
-        Err(format!("waits for {until} without a token, though it may ask for one by {}", secs(due)))
+        match view.wait() {
+            Some((until, _)) if wants && !hub.token.refreshing && hub.has_lane() => {
+                waits(&hub.token, hub.latest, until)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn hub_life(&mut self, index: usize) {
+        if let Some(missing) = self.missing.get_mut(self.workers + index) {
+            *missing = None;
+        }
     }
 
     fn life(&mut self, worker: u32, _: &Page) {
@@ -85,12 +107,28 @@ impl Oracle for ATokenIsHad {
     fn finish(&mut self, at: Instant, pages: &[Page]) -> Result<(), (Option<u32>, String)> {
         for (worker, page) in (0..).zip(pages) {
             if page.alive
+                && !page.is_held()
                 && wants(page)
-                && let Some(late) = self.late(at, worker)
+                && let Some(late) = self.late(at, worker as usize)
             {
                 return Err((Some(worker), format!("has no token {late}")));
             }
         }
+        for hub in self.workers..self.missing.len() {
+            if let Some(late) = self.late(at, hub) {
+                return Err((u32::try_from(hub).ok(), format!("has no token {late}")));
+            }
+        }
         Ok(())
     }
+}
+
+/// No wait goes past the time to ask.
+fn waits(token: &TokenGate, now: Instant, until: Option<Instant>) -> Ruling {
+    let due = token.opens.hi;
+    if due > now && until.is_some_and(|until| until <= due) {
+        return Ok(());
+    }
+    let until = until.map_or_else(|| "an input".to_owned(), secs);
+    Err(format!("waits for {until} without a token, though it may ask for one by {}", secs(due)))
 }

@@ -3,7 +3,7 @@
 use downbeat_core::machine::{Action, Control, Input, Instant, Why};
 
 use super::book::{Mode, Page};
-use super::{Oracle, Ruling, Setting, Step, secs};
+use super::{HubView, Oracle, Ruling, Setting, Step, secs};
 
 /// After `Resume` a poll comes within one delay of an empty queue, where nothing is in its way.
 #[derive(Debug)]
@@ -28,19 +28,18 @@ impl Oracle for APauseEnds {
         if *step.input == Input::Control(Control::Resume) && step.mode_before == Mode::Paused {
             *resumed = Some(page.latest);
         }
-        let Some(at) = *resumed else { return Ok(()) };
+        let Some(at) = resumed.filter(|_| !page.is_held()) else { return Ok(()) };
         let Action::Wait { until, .. } = *step.action else { return Ok(()) };
         *resumed = None;
-        let polls = page.mode == Mode::Open && page.poll().is_none() && page.room() > 0 && !page.gate.vague;
-        if !polls || page.gate.why != Why::Empty || !page.is_unhindered() {
-            return Ok(());
-        }
-        let due = at.after(page.policy.poll_interval);
-        if until.is_some_and(|until| until <= due) {
-            return Ok(());
-        }
-        let until = until.map_or_else(|| "an input".to_owned(), secs);
-        Err(format!("was resumed at {} and waits for {until} without a poll", secs(at)))
+        if page.is_unhindered() { waits(page, at, until) } else { Ok(()) }
+    }
+
+    fn hub_step(&mut self, view: &HubView<'_>) -> Ruling {
+        let Some((until, _)) = view.wait() else { return Ok(()) };
+        view.each(|worker, page| {
+            let at = self.resumed.get_mut(worker as usize).and_then(Option::take);
+            at.filter(|_| view.hub.lets_poll(page)).map_or(Ok(()), |at| waits(page, at, until))
+        })
     }
 
     fn life(&mut self, worker: u32, _: &Page) {
@@ -48,4 +47,16 @@ impl Oracle for APauseEnds {
             *resumed = None;
         }
     }
+}
+
+fn waits(page: &Page, at: Instant, until: Option<Instant>) -> Ruling {
+    if !page.wants_poll() || page.gate.why != Why::Empty {
+        return Ok(());
+    }
+    let due = at.after(page.policy.poll_interval);
+    if until.is_some_and(|until| until <= due) {
+        return Ok(());
+    }
+    let until = until.map_or_else(|| "an input".to_owned(), secs);
+    Err(format!("was resumed at {} and waits for {until} without a poll", secs(at)))
 }

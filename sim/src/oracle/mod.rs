@@ -3,6 +3,7 @@
 
 pub mod book;
 pub mod gates;
+pub mod hubs;
 mod keep;
 mod setting;
 
@@ -14,6 +15,7 @@ mod l5_a_token_is_had;
 mod l6_no_starvation;
 mod l7_a_pause_ends;
 mod l8_idle_is_quiet;
+mod l9_fair_turns;
 mod s01_conservation;
 mod s02_no_result_lost;
 mod s03_one_effect;
@@ -34,15 +36,17 @@ mod s17_stale_inputs;
 pub mod s18_replay;
 mod s19_hostile_server;
 mod s20_gentle_outage;
+mod s21_one_budget;
 
 use std::fmt;
 
 use downbeat_core::machine::{Action, Input, Instant};
 
 use self::book::{Mode, Page};
+use self::hubs::{HubPage, HubView};
 pub(crate) use self::setting::YIELDS_MAX;
 pub use self::setting::{Bounds, Setting};
-use crate::event::{Effect, Event};
+use crate::event::{Effect, Event, HubStep};
 use crate::probe::Probes;
 use crate::world::Watcher;
 
@@ -94,6 +98,20 @@ pub trait Oracle: fmt::Debug {
     fn step(&mut self, step: &Step<'_>) -> Ruling {
         let _ = step;
         Ok(())
+    }
+
+    /// Sees a step of a hub as a whole. Each of its workers that a step concerns is shown by [`Oracle::step`] too.
+    ///
+    /// # Errors
+    /// The rule is broken.
+    fn hub_step(&mut self, view: &HubView<'_>) -> Ruling {
+        let _ = view;
+        Ok(())
+    }
+
+    /// A process of many workers begins or is gone.
+    fn hub_life(&mut self, index: usize) {
+        let _ = index;
     }
 
     /// Sees what the server did.
@@ -162,6 +180,7 @@ impl fmt::Display for Violation {
 pub struct Jury {
     setting: Setting,
     pages: Vec<Page>,
+    hubs: Vec<HubPage>,
     healed_at: Option<Instant>,
     oracles: Vec<Box<dyn Oracle>>,
     violation: Option<Violation>,
@@ -187,8 +206,17 @@ impl Jury {
 
     fn of(setting: Setting, oracles: Vec<Box<dyn Oracle>>) -> Self {
         let pages = setting.policies.iter().zip(&setting.capacities);
-        let pages = pages.map(|(policy, capacity)| Page::new(*policy, *capacity)).collect();
-        Self { setting, pages, healed_at: None, oracles, violation: None, probes: None }
+        let mut pages: Vec<Page> = pages.map(|(policy, capacity)| Page::new(*policy, *capacity)).collect();
+        let hubs: Vec<HubPage> = setting.hubs.iter().map(HubPage::new).collect();
+        for hub in &hubs {
+            for worker in &hub.members {
+                if let Some(page) = pages.get_mut(*worker as usize) {
+                    page.held_as = Some(*worker);
+                    page.shared = hub.policy;
+                }
+            }
+        }
+        Self { setting, pages, hubs, healed_at: None, oracles, violation: None, probes: None }
     }
 
     /// Counts the situations that the run meets, from here on.
@@ -324,11 +352,17 @@ impl Jury {
     }
 
     fn life(&mut self, worker: u32, begins: bool) {
-        let Some(page) = self.pages.get_mut(worker as usize) else { return };
+        let Some(page) = self.pages.get_mut(worker as usize) else {
+            if let Some(index) = self.hubs.iter().position(|hub| hub.number == worker) {
+                self.hubs.get_mut(index).map(HubPage::renew).unwrap_or_default();
+                self.oracles.iter_mut().for_each(|oracle| oracle.hub_life(index));
+            }
+            return;
+        };
         for oracle in &mut self.oracles {
             oracle.life(worker, page);
         }
-        *page = Page::new(page.policy, page.capacity);
+        *page = page.anew();
         page.alive = begins;
     }
 }
@@ -336,6 +370,10 @@ impl Jury {
 impl Watcher for Jury {
     fn on(&mut self, event: &Event) -> bool {
         self.see(event).is_ok()
+    }
+
+    fn on_hub(&mut self, step: &HubStep) -> bool {
+        self.see_hub(step).is_ok()
     }
 }
 
@@ -347,7 +385,7 @@ fn all(setting: &Setting) -> Vec<Box<dyn Oracle>> {
         Box::new(s03_one_effect::OneEffect::default()),
         Box::new(s04_no_dangerous_repeat::NoDangerousRepeat),
         Box::new(s05_no_double_run::NoDoubleRun::new(setting)),
-        Box::new(s06_leases_kept::LeasesKept),
+        Box::new(s06_leases_kept::LeasesKept::new(setting)),
         Box::new(s07_no_pointless_heartbeat::NoPointlessHeartbeat),
         Box::new(s08_poll_gate::PollGate),
         Box::new(s09_auth_backoff::AuthBackoff),
@@ -361,14 +399,16 @@ fn all(setting: &Setting) -> Vec<Box<dyn Oracle>> {
         Box::new(s17_stale_inputs::StaleInputs),
         Box::new(s19_hostile_server::HostileServer::once_hostile(setting)),
         Box::new(s20_gentle_outage::GentleOutage::new(setting)),
+        Box::new(s21_one_budget::OneBudget),
         Box::new(l1_every_task_ends::EveryTaskEnds::new(setting)),
         Box::new(l2_every_result_accepted::EveryResultAccepted::new(setting)),
         Box::new(l3_a_poll_is_sent::APollIsSent),
         Box::new(l4_a_drain_ends::ADrainEnds::new(setting)),
         Box::new(l5_a_token_is_had::ATokenIsHad::new(setting)),
-        Box::new(l6_no_starvation::NoStarvation),
+        Box::new(l6_no_starvation::NoStarvation::new(setting)),
         Box::new(l7_a_pause_ends::APauseEnds::new(setting)),
         Box::new(l8_idle_is_quiet::IdleIsQuiet::new(setting)),
+        Box::new(l9_fair_turns::FairTurns::new(setting)),
     ]
 }
 

@@ -1,8 +1,9 @@
 //! S9: authorisation backs off.
 
-use downbeat_core::machine::{Action, Why};
+use downbeat_core::machine::{Action, Instant, Why};
 
-use super::{Oracle, Ruling, Step, secs};
+use super::gates::{Range, TokenGate};
+use super::{HubView, Oracle, Ruling, Step, secs};
 
 /// A refused token is asked for again after a growing delay of at most a minute, once at a time, and costs no report an
 /// attempt.
@@ -18,21 +19,7 @@ impl Oracle for AuthBackoff {
         let (page, now) = (step.page, step.page.latest);
         let token = &page.token;
         match *step.action {
-            Action::Refresh { .. } if token.refreshing => {
-                Err("asks for a token while it is asking for one".to_owned())
-            }
-            Action::Refresh { .. } if token.unwanted => {
-                Err("asks for a token, though the server wants none".to_owned())
-            }
-            Action::Refresh { .. } if now < token.opens.lo => Err(format!(
-                "asks for a token at {}, after {} failures and before {}",
-                secs(now),
-                token.failures,
-                secs(token.opens.lo)
-            )),
-            Action::Refresh { .. } if token.fresh && now < token.renew_at => {
-                Err("asks for a token, though the present one is good and was not refused".to_owned())
-            }
+            Action::Refresh { .. } => refreshes(token, now),
             Action::Update { slot, attempt, .. } => match page.held(slot) {
                 Some(held) if held.attempt != attempt => {
                     Err(format!("counts {attempt} failed reports where {} failed, 401s apart", held.attempt))
@@ -57,7 +44,6 @@ impl Oracle for AuthBackoff {
             | Action::Refuse { .. }
             | Action::Ignore { .. }
             | Action::Recall { .. }
-            | Action::Refresh { .. }
             | Action::Extend { .. }
             | Action::Poll { .. }
             | Action::Spill { .. }
@@ -65,5 +51,46 @@ impl Oracle for AuthBackoff {
             | Action::Wait { .. }
             | Action::Stopped => Ok(()),
         }
+    }
+
+    fn hub_step(&mut self, view: &HubView<'_>) -> Ruling {
+        let (hub, token) = (view.hub, &view.hub.token);
+        if matches!(view.step.action, Action::Refresh { .. }) {
+            return refreshes(token, hub.latest);
+        }
+        let Some((Some(until), Why::Auth)) = view.wait() else { return Ok(()) };
+        let renews = Range::at(token.renew_at).max(token.opens);
+        let due = if token.fresh { renews } else { token.opens };
+        let link = if hub.link.failures > 0 { hub.link.opens } else { Range::OPEN };
+        let gate = due.max(link);
+        if until >= gate.lo && until <= gate.hi.max(hub.latest) {
+            return Ok(());
+        }
+        Err(format!(
+            "waits for authorisation until {}, whose gate opens from {} to {}",
+            secs(until),
+            secs(gate.lo),
+            secs(gate.hi)
+        ))
+    }
+}
+
+/// Whether a token may be asked for.
+fn refreshes(token: &TokenGate, now: Instant) -> Ruling {
+    if token.refreshing {
+        Err("asks for a token while it is asking for one".to_owned())
+    } else if token.unwanted {
+        Err("asks for a token, though the server wants none".to_owned())
+    } else if now < token.opens.lo {
+        Err(format!(
+            "asks for a token at {}, after {} failures and before {}",
+            secs(now),
+            token.failures,
+            secs(token.opens.lo)
+        ))
+    } else if token.fresh && now < token.renew_at {
+        Err("asks for a token, though the present one is good and was not refused".to_owned())
+    } else {
+        Ok(())
     }
 }

@@ -3,13 +3,14 @@
 use downbeat_core::machine::{Action, Input, Instant};
 
 use super::book::Page;
-use super::{Oracle, Ruling, Setting, Step, secs};
+use super::{HubView, Oracle, Ruling, Setting, Step, secs};
 
 /// `Wait.until` is later than now; between two inputs other than `Tick` there are at most `4 N + 8` steps; a repeated
 /// `Tick` after `Wait` changes nothing.
 #[derive(Debug)]
 pub(super) struct NoSpin {
     workers: Vec<State>,
+    hubs: Vec<State>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,7 +21,32 @@ struct State {
 
 impl NoSpin {
     pub(super) fn new(setting: &Setting) -> Self {
-        Self { workers: vec![State::default(); setting.policies.len()] }
+        let states = |count: usize| vec![State::default(); count];
+        Self { workers: states(setting.policies.len()), hubs: states(setting.hubs.len()) }
+    }
+}
+
+impl State {
+    fn step(&mut self, input: &Input, action: &Action, now: Instant, most: u32) -> Ruling {
+        let tick = *input == Input::Tick;
+        if let Some((_, wait)) = self.wait.filter(|(at, _)| tick && *at == now) {
+            if wait != *action {
+                return Err(format!("answers {action:?} to a second Tick at one time, after {wait:?}"));
+            }
+            return Ok(());
+        }
+        self.steps = if tick { self.steps + 1 } else { 0 };
+        if self.steps > most {
+            return Err(format!("{} steps since the last input; {most} are allowed", self.steps));
+        }
+        self.wait = None;
+        if let Action::Wait { until, .. } = *action {
+            if let Some(until) = until.filter(|until| *until <= now) {
+                return Err(format!("waits until {}, and it is {}", secs(until), secs(now)));
+            }
+            self.wait = Some((now, *action));
+        }
+        Ok(())
     }
 }
 
@@ -31,30 +57,24 @@ impl Oracle for NoSpin {
 
     fn step(&mut self, step: &Step<'_>) -> Ruling {
         let page = step.page;
-        let Some(state) = self.workers.get_mut(step.worker as usize) else { return Ok(()) };
-        let tick = *step.input == Input::Tick;
-        if let Some((_, wait)) = state.wait.filter(|(at, _)| tick && *at == page.latest) {
-            if wait != *step.action {
-                return Err(format!(
-                    "answers {:?} to a second Tick at one time, after {wait:?}",
-                    step.action
-                ));
+        match self.workers.get_mut(step.worker as usize) {
+            Some(state) if !page.is_held() => {
+                state.step(step.input, step.action, page.latest, 4 * u32::from(page.capacity) + 8)
             }
-            return Ok(());
+            _ => Ok(()),
         }
-        state.steps = if tick { state.steps + 1 } else { 0 };
-        let most = 4 * u32::from(page.capacity) + 8;
-        if state.steps > most {
-            return Err(format!("{} steps since the last input; {most} are allowed", state.steps));
+    }
+
+    fn hub_step(&mut self, view: &HubView<'_>) -> Ruling {
+        let Some(state) = self.hubs.get_mut(view.index) else { return Ok(()) };
+        let most = view.members().map(|(_, page)| 4 * u32::from(page.capacity) + 8).sum::<u32>() + 8;
+        state.step(&view.step.input, &view.step.action, view.hub.latest, most)
+    }
+
+    fn hub_life(&mut self, index: usize) {
+        if let Some(state) = self.hubs.get_mut(index) {
+            *state = State::default();
         }
-        state.wait = None;
-        if let Action::Wait { until, .. } = *step.action {
-            if let Some(until) = until.filter(|until| *until <= page.latest) {
-                return Err(format!("waits until {}, and it is {}", secs(until), secs(page.latest)));
-            }
-            state.wait = Some((page.latest, *step.action));
-        }
-        Ok(())
     }
 
     fn life(&mut self, worker: u32, _: &Page) {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use downbeat_core::machine::Action;
+use downbeat_core::machine::{Action, Instant};
 
 use super::book::Page;
-use super::{Oracle, Ruling, Setting, Step, secs};
+use super::{HubView, Oracle, Ruling, Setting, Step, secs};
 
 /// From here on a step of time is a jump.
 const JUMP: Duration = Duration::from_secs(600);
@@ -15,11 +15,12 @@ const JUMP: Duration = Duration::from_secs(600);
 pub(super) struct Time {
     /// Actions since a jump, where one is being worked off.
     since_jump: Vec<Option<u32>>,
+    hubs: Vec<Option<u32>>,
 }
 
 impl Time {
     pub(super) fn new(setting: &Setting) -> Self {
-        Self { since_jump: vec![None; setting.policies.len()] }
+        Self { since_jump: vec![None; setting.policies.len()], hubs: vec![None; setting.hubs.len()] }
     }
 }
 
@@ -30,33 +31,29 @@ impl Oracle for Time {
 
     fn step(&mut self, step: &Step<'_>) -> Ruling {
         let page = step.page;
-        if let Action::Wait { until: Some(until), .. } = *step.action
-            && step.local < step.before
-            && until <= step.before
-        {
-            return Err(format!(
-                "takes {} for now, though it has seen {}, and waits until {}",
-                secs(step.local),
-                secs(step.before),
-                secs(until)
-            ));
+        if page.is_held() {
+            return Ok(());
         }
-        let Some(count) = self.since_jump.get_mut(step.worker as usize) else { return Ok(()) };
-        if step.before.until(page.latest) > JUMP {
-            *count = Some(0);
+        goes_on(step.action, step.local, step.before)?;
+        let most = 4 * u32::from(page.capacity) + 8;
+        let jumped = step.before.until(page.latest) > JUMP;
+        self.since_jump
+            .get_mut(step.worker as usize)
+            .map_or(Ok(()), |since| count(since, jumped, step.action, most))
+    }
+
+    fn hub_step(&mut self, view: &HubView<'_>) -> Ruling {
+        let action = &view.step.action;
+        goes_on(action, view.step.local, view.before)?;
+        let most = view.members().map(|(_, page)| 4 * u32::from(page.capacity) + 8).sum::<u32>() + 8;
+        let jumped = view.before.until(view.hub.latest) > JUMP;
+        self.hubs.get_mut(view.index).map_or(Ok(()), |since| count(since, jumped, action, most))
+    }
+
+    fn hub_life(&mut self, index: usize) {
+        if let Some(since) = self.hubs.get_mut(index) {
+            *since = None;
         }
-        match (count.as_mut(), *step.action) {
-            (Some(_), Action::Wait { .. } | Action::Stopped) => *count = None,
-            (Some(actions), _) => {
-                *actions += 1;
-                let most = 4 * u32::from(page.capacity) + 8;
-                if *actions > most {
-                    return Err(format!("{actions} actions after a jump of time; {most} are one round"));
-                }
-            }
-            (None, _) => {}
-        }
-        Ok(())
     }
 
     fn life(&mut self, worker: u32, _: &Page) {
@@ -64,4 +61,34 @@ impl Oracle for Time {
             *count = None;
         }
     }
+}
+
+fn goes_on(action: &Action, local: Instant, before: Instant) -> Ruling {
+    let Action::Wait { until: Some(until), .. } = *action else { return Ok(()) };
+    if local >= before || until > before {
+        return Ok(());
+    }
+    Err(format!(
+        "takes {} for now, though it has seen {}, and waits until {}",
+        secs(local),
+        secs(before),
+        secs(until)
+    ))
+}
+
+fn count(since: &mut Option<u32>, jumped: bool, action: &Action, most: u32) -> Ruling {
+    if jumped {
+        *since = Some(0);
+    }
+    match (since.as_mut(), action) {
+        (Some(_), Action::Wait { .. } | Action::Stopped) => *since = None,
+        (Some(actions), _) => {
+            *actions += 1;
+            if *actions > most {
+                return Err(format!("{actions} actions after a jump of time; {most} are one round"));
+            }
+        }
+        (None, _) => {}
+    }
+    Ok(())
 }

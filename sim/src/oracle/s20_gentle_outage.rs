@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use downbeat_core::machine::{Action, Input, Why};
+use downbeat_core::machine::{Action, Input, Instant, Why};
 
 use super::book::Page;
-use super::{Oracle, Ruling, Setting, Step, secs};
+use super::gates::LinkGate;
+use super::{HubView, Oracle, Ruling, Setting, Step, secs};
 
 /// After a failure of transport no call is sent before the link gate's time, and then one alone; and a fleet does not
 /// wait in step.
@@ -16,6 +17,7 @@ pub(super) struct GentleOutage {
     /// Whose they were.
     seen: BTreeMap<Vec<u64>, u32>,
     failures: Vec<u32>,
+    workers: usize,
 }
 
 /// So many equal waits in a row are no accident.
@@ -24,25 +26,32 @@ const ALIKE: usize = 3;
 impl GentleOutage {
     pub(super) fn new(setting: &Setting) -> Self {
         let workers = setting.policies.len();
-        Self { waits: vec![Vec::new(); workers], seen: BTreeMap::new(), failures: vec![0; workers] }
+        let all = workers + setting.hubs.len();
+        Self { waits: vec![Vec::new(); all], seen: BTreeMap::new(), failures: vec![0; all], workers }
     }
 
-    /// Two workers whose jitter is the same have the same seed.
-    fn compare(&mut self, step: &Step<'_>, until: downbeat_core::machine::Instant) -> Ruling {
-        let (page, worker) = (step.page, step.worker);
-        let at = worker as usize;
+    fn forget(&mut self, who: usize) {
+        if let (Some(waits), Some(failures)) = (self.waits.get_mut(who), self.failures.get_mut(who)) {
+            waits.clear();
+            *failures = 0;
+        }
+    }
+
+    /// Two workers, or processes, whose jitter is the same have the same seed.
+    fn compare(&mut self, link: &LinkGate, jitter: u8, who: u32, until: Instant) -> Ruling {
+        let at = who as usize;
         let (Some(waits), Some(failures)) = (self.waits.get_mut(at), self.failures.get_mut(at)) else {
             return Ok(());
         };
-        if page.policy.failing.jitter == 0 || waits.len() >= ALIKE || page.link.failures == *failures {
+        if jitter == 0 || waits.len() >= ALIKE || link.failures == *failures {
             return Ok(());
         }
-        *failures = page.link.failures;
-        waits.push(page.link.since.until(until).as_micros().try_into().unwrap_or(u64::MAX));
+        *failures = link.failures;
+        waits.push(link.since.until(until).as_micros().try_into().unwrap_or(u64::MAX));
         if waits.len() < ALIKE {
             return Ok(());
         }
-        match self.seen.insert(waits.clone(), worker) {
+        match self.seen.insert(waits.clone(), who) {
             Some(other) => Err(format!(
                 "waits {waits:?} µs after its first failures, as worker {other} did: the fleet retries in step"
             )),
@@ -68,29 +77,10 @@ impl Oracle for GentleOutage {
             | Action::Update { .. }
             | Action::Extend { .. }
             | Action::Refresh { .. }
-            | Action::Refuse { .. } => {
-                if now < link.opens.lo {
-                    return Err(format!(
-                        "calls an unreachable server at {}, before {}",
-                        secs(now),
-                        secs(link.opens.lo)
-                    ));
-                }
-                if link.probe.is_some() {
-                    return Err("calls an unreachable server while another call is trying".to_owned());
-                }
-                Ok(())
-            }
+            | Action::Refuse { .. } => calls(link, now),
             Action::Wait { until: Some(until), why: Why::Unreachable } => {
-                if until < link.opens.lo || until > link.opens.hi.max(now) {
-                    return Err(format!(
-                        "waits for the server until {}, whose gate opens from {} to {}",
-                        secs(until),
-                        secs(link.opens.lo),
-                        secs(link.opens.hi)
-                    ));
-                }
-                self.compare(step, until)
+                waits(link, now, until)?;
+                self.compare(link, page.policy.failing.jitter, step.worker, until)
             }
             Action::Run { .. }
             | Action::Ignore { .. }
@@ -102,12 +92,46 @@ impl Oracle for GentleOutage {
         }
     }
 
-    fn life(&mut self, worker: u32, _: &Page) {
-        if let (Some(waits), Some(failures)) =
-            (self.waits.get_mut(worker as usize), self.failures.get_mut(worker as usize))
-        {
-            waits.clear();
-            *failures = 0;
+    fn hub_step(&mut self, view: &HubView<'_>) -> Ruling {
+        let (hub, link) = (view.hub, &view.hub.link);
+        if link.failures == 0 {
+            return Ok(());
         }
+        if matches!(view.step.action, Action::Refresh { .. }) {
+            return calls(link, hub.latest);
+        }
+        let Some((Some(until), Why::Unreachable)) = view.wait() else { return Ok(()) };
+        waits(link, hub.latest, until)?;
+        self.compare(link, hub.policy.failing.jitter, hub.number, until)
     }
+
+    fn hub_life(&mut self, index: usize) {
+        self.forget(self.workers + index);
+    }
+
+    fn life(&mut self, worker: u32, _: &Page) {
+        self.forget(worker as usize);
+    }
+}
+
+fn calls(link: &LinkGate, now: Instant) -> Ruling {
+    if now < link.opens.lo {
+        return Err(format!("calls an unreachable server at {}, before {}", secs(now), secs(link.opens.lo)));
+    }
+    if link.probe.is_some() {
+        return Err("calls an unreachable server while another call is trying".to_owned());
+    }
+    Ok(())
+}
+
+fn waits(link: &LinkGate, now: Instant, until: Instant) -> Ruling {
+    if until < link.opens.lo || until > link.opens.hi.max(now) {
+        return Err(format!(
+            "waits for the server until {}, whose gate opens from {} to {}",
+            secs(until),
+            secs(link.opens.lo),
+            secs(link.opens.hi)
+        ));
+    }
+    Ok(())
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use downbeat_core::machine::Policy;
 
-use crate::scenario::{Scenario, Span, Spread, Tasks};
+use crate::record::Hub;
+use crate::scenario::{Process, Scenario, Span, Spread, Tasks, Workers};
 
 /// What every oracle may know before the run.
 #[derive(Clone, Debug)]
@@ -13,6 +14,8 @@ pub struct Setting {
     pub policies: Vec<Policy>,
     /// Each worker's table capacity.
     pub capacities: Vec<u16>,
+    /// The processes of many workers.
+    pub hubs: Vec<Hub>,
     /// Events of the server are among those shown.
     pub sees_server: bool,
     /// Bounds of liveness.
@@ -44,15 +47,15 @@ impl Setting {
     /// What a scenario says.
     #[must_use]
     pub fn of(scenario: &Scenario) -> Self {
-        let auth = scenario.server.auth;
         let (mut policies, mut capacities) = (Vec::new(), Vec::new());
         for group in &scenario.workers {
-            let policy = group.policy_for(auth);
-            policies.extend((0..group.count).map(|_| policy));
-            capacities.extend((0..group.count).map(|_| group.capacity()));
+            let (policy, count) = (scenario.policy_of(group), scenario.in_group(group));
+            policies.extend((0..count).map(|_| policy));
+            capacities.extend((0..count).map(|_| group.capacity()));
         }
         let bounds = Bounds::of(scenario, &policies);
-        Self { policies, capacities, sees_server: true, bounds }
+        let hubs = Hub::of_scenario(scenario);
+        Self { policies, capacities, hubs, sees_server: true, bounds }
     }
 
     /// Workers of a record, without a server to see.
@@ -68,7 +71,13 @@ impl Setting {
             token_had: long,
         };
         let capacities = workers.iter().map(|(_, capacity)| *capacity).collect();
-        Self { policies, capacities, sees_server: false, bounds }
+        Self { policies, capacities, hubs: Vec::new(), sees_server: false, bounds }
+    }
+
+    /// The same workers, some of them behind these hubs.
+    #[must_use]
+    pub fn behind(self, hubs: &[Hub]) -> Self {
+        Self { hubs: hubs.to_vec(), ..self }
     }
 }
 
@@ -84,16 +93,22 @@ impl Bounds {
         let back = scenario.faults.iter().filter(|fault| fault.kind == crate::scenario::FaultKind::ClockBack);
         let back = back.filter_map(|fault| fault.by).max().map_or(Duration::ZERO, Span::get);
         let busy = busy(scenario);
-        let settle = slowed(call * 2 + failing * 2 + auth * 2 + asked * 2 + back) + busy;
+        let settle = slowed(call * 2 + failing * 2 + auth * 2 + asked * 2 + back) + busy + turns(scenario);
         let result_accepted = slowed(settle + update + call * 2) + busy;
         let tasks = scenario.tasks.iter().map(|tasks| life(tasks, settle, update, call)).max();
         let queue = queue(scenario);
         let idle = longest(|policy| policy.poll_interval);
-        let restart = scenario.workers.iter().filter_map(|group| group.restart_after).max();
-        let start = scenario.workers.iter().map(|group| {
-            group.start_at.get().max(group.drain_at.unwrap_or_default().get())
-                + group.stagger.get().saturating_mul(group.count)
+        let groups = scenario.workers.iter().map(|group| {
+            (group.restart_after, group.start_at, group.drain_at, group.stagger.get() * group.count)
         });
+        let processes = scenario.processes.iter().map(|process| {
+            (process.restart_after, process.start_at, process.drain_at, process.stagger.get() * process.count)
+        });
+        let lives: Vec<_> = groups.chain(processes).collect();
+        let restart = lives.iter().filter_map(|life| life.0).max();
+        let start = lives
+            .iter()
+            .map(|(_, start, drain, stagger)| start.get().max(drain.unwrap_or_default().get()) + *stagger);
         let absent = restart.unwrap_or_default().get() + start.max().unwrap_or_default();
         let run = scenario.tasks.iter().map(|tasks| most(&tasks.duration)).max().unwrap_or_default();
         Self {
@@ -124,9 +139,21 @@ fn most(spread: &Spread) -> Duration {
 
 /// What a server of bounded capacity may owe when it heals: every worker's calls of a timeout.
 fn busy(scenario: &Scenario) -> Duration {
-    let workers: u32 = scenario.workers.iter().map(|group| group.count).sum();
+    let workers = scenario.worker_count();
     let rate = scenario.server.capacity_per_second.filter(|rate| *rate > 0);
-    rate.map_or(Duration::ZERO, |rate| Duration::from_secs(u64::from(workers) * 40 / u64::from(rate) + 60))
+    rate.map_or(Duration::ZERO, |rate| Duration::from_secs(workers * 40 / u64::from(rate) + 60))
+}
+
+/// How long a worker of a process waits for its turn: every place of all its workers has a call before, on the lanes
+/// that polls leave free.
+fn turns(scenario: &Scenario) -> Duration {
+    let one = latency(scenario) + Duration::from_millis(100);
+    let wait = |process: &Process| {
+        let held = scenario.workers.iter().filter(|group| group.process.as_ref() == Some(&process.name));
+        let places: u32 = held.map(|group| group.count * u32::from(group.capacity() + 1)).sum();
+        one * places / u32::from(process.calls / 4).max(1)
+    };
+    scenario.processes.iter().map(wait).max().unwrap_or_default()
 }
 
 /// One task from its arrival to its end, with all its retries and yields, once there is a place for it.
@@ -139,7 +166,9 @@ fn life(tasks: &Tasks, settle: Duration, update: Duration, call: Duration) -> Du
 
 /// All tasks that there can be, one after another over the slots that there are at the least.
 fn queue(scenario: &Scenario) -> Duration {
-    let slots: u32 = scenario.workers.iter().map(|group| u32::from(group.slots) * group.count).sum();
+    let slots = |group: &Workers| u64::from(group.slots) * scenario.in_group(group);
+    let slots: u64 = scenario.workers.iter().map(slots).sum();
+    let slots = u32::try_from(slots).unwrap_or(u32::MAX);
     let work = scenario.tasks.iter().map(|tasks| {
         let runs = tasks.arrive.count().saturating_mul(u64::from(tasks.retries + 1));
         let runs = u32::try_from(runs.saturating_mul(u64::from(YIELDS_MAX))).unwrap_or(u32::MAX);

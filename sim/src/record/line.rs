@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use downbeat_core::machine::{self, Action, Input, Instant, TaskKey, Why};
+use downbeat_core::machine::{self, Instant, TaskKey};
 use downbeat_core::record::{self, Gap, Group, Step};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Effect, Event};
+use crate::event::{Effect, Event, HubStep};
 use crate::oracle::Violation;
 use crate::scenario::{FaultKind, Scenario};
 use crate::world::machine_seed;
@@ -28,11 +28,12 @@ pub enum Line {
     Step(Step),
     /// Steps are missing.
     Gap(Gap),
-    /// A worker's process starts, with a machine of its group's policy and of this seed.
+    /// A worker's process starts, with a machine of its group's policy and of this seed; or, behind its workers, the
+    /// hub that holds them.
     Start {
         /// When.
         t: Instant,
-        /// Which worker.
+        /// Which worker, or hub.
         w: u32,
         /// The seed of its jitter.
         seed: u64,
@@ -160,11 +161,25 @@ pub(super) struct Liner {
     seed: u64,
     /// How often each worker has started.
     lives: BTreeMap<u32, u32>,
+    /// The number of the first hub.
+    first: u32,
+    /// Whether a step of a hub has to say whose it is: the only hub's, where nobody stands alone, has not.
+    names_hubs: bool,
 }
 
 impl Liner {
     pub(super) fn new(scenario: &Scenario) -> Self {
-        Self { seed: scenario.seed, lives: BTreeMap::new() }
+        let first = u32::try_from(scenario.worker_count()).unwrap_or(u32::MAX);
+        let hubs: u32 = scenario.processes.iter().map(|process| process.count).sum();
+        let alone = scenario.workers.iter().any(|group| group.process.is_none());
+        Self { seed: scenario.seed, lives: BTreeMap::new(), first, names_hubs: hubs > 1 || alone }
+    }
+
+    /// The line of a hub's step, in the form of the runner's.
+    pub(super) fn hub_line(&self, step: &HubStep) -> Line {
+        let HubStep { at: t, local, told: w, input, to, action, hub } = *step;
+        let p = self.names_hubs.then(|| hub.saturating_sub(self.first));
+        Line::Step(Step { t, p, w, l: (local != t).then_some(local), input, to, action })
     }
 
     pub(super) fn line(&mut self, event: &Event) -> Line {
@@ -184,24 +199,4 @@ impl Liner {
             | Event::Healed { .. } => Line::Event(*event),
         }
     }
-}
-
-/// A step as the events of the workers that it concerns.
-///
-/// A hub is told something of one worker and may answer for another: these are two events, of which the first ends
-/// in a wait without a deadline. What concerns the hub itself is an event of worker `hub`.
-pub(super) fn events_of(step: &Step, hub: Option<u32>) -> impl Iterator<Item = Event> + use<> {
-    let event =
-        |worker, input, action| Event::Step { at: step.t, worker, local: step.local(), input, action };
-    let Some(hub) = hub else {
-        let whole = step.w.map(|worker| event(worker, step.input, step.action));
-        return whole.into_iter().chain(None);
-    };
-    let (told, answered) = (step.w.unwrap_or(hub), step.to.unwrap_or(hub));
-    if told == answered {
-        return Some(event(told, step.input, step.action)).into_iter().chain(None);
-    }
-    let nothing = Action::Wait { until: None, why: Why::InFlight };
-    let first = (step.w.is_some() || step.input != Input::Tick).then(|| event(told, step.input, nothing));
-    first.into_iter().chain(Some(event(answered, Input::Tick, step.action)))
 }

@@ -5,5 +5,5 @@ mod read;
 mod write;
 
 pub use line::{BrokenRule, Header, HubState, Line};
-pub use read::{Entry, ReadError, Record, read};
+pub use read::{Entry, Hub, Hubs, ReadError, Record, read};
 pub use write::Recorder;

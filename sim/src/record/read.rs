@@ -5,14 +5,14 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
-use downbeat_core::machine::Policy;
-use downbeat_core::record::VERSION;
+use downbeat_core::machine::{HubPolicy, Policy};
+use downbeat_core::record::{Step, VERSION};
 
-use super::line::{Header, Line, Liner, events_of};
+use super::line::{Header, Line, Liner};
 use super::write::header;
-use crate::event::Event;
+use crate::event::{Event, HubStep};
 use crate::mutants::Machines;
-use crate::scenario::Scenario;
+use crate::scenario::{Crew, Scenario};
 use crate::world::Watcher;
 
 /// A record, as far as it can be read.
@@ -24,6 +24,105 @@ pub struct Record {
     pub entries: Vec<Entry>,
     /// The last line is cut off: the writer was stopped while it wrote.
     pub truncated: bool,
+    /// Who is behind which hub.
+    pub hubs: Hubs,
+}
+
+/// The hubs of a record; none where every worker stands alone.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Hubs {
+    /// In the order of their numbers.
+    pub list: Vec<Hub>,
+    /// There are workers that stand alone.
+    pub loners: bool,
+}
+
+/// A hub of a record.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hub {
+    /// Its number among the workers of the events; hubs are numbered on behind the last worker.
+    pub number: u32,
+    /// What it is made with.
+    pub policy: HubPolicy,
+    /// Its workers, in its order: by their numbers.
+    pub members: Vec<u32>,
+}
+
+impl Hub {
+    /// The hubs of a scenario.
+    #[must_use]
+    pub fn of_scenario(scenario: &Scenario) -> Vec<Self> {
+        let first = u32::try_from(scenario.worker_count()).unwrap_or(u32::MAX);
+        let hub = |(number, crew): (u32, Crew)| Self { number, policy: crew.policy, members: crew.members };
+        (first..).zip(scenario.crews()).map(hub).collect()
+    }
+
+    /// A worker's index in the hub.
+    #[must_use]
+    pub fn index(&self, worker: u32) -> Option<usize> {
+        self.members.binary_search(&worker).ok()
+    }
+}
+
+impl Hubs {
+    fn of_header(header: &Header) -> Self {
+        let workers: u32 = header.workers.iter().map(|group| group.count).sum();
+        // The runner writes its hub's state, the simulator its scenario.
+        if let Some(hub) = &header.hub {
+            let one = Hub { number: workers, policy: *hub.policy(), members: (0..workers).collect() };
+            return Self { list: vec![one], loners: false };
+        }
+        let list = header.scenario.as_ref().map_or_else(Vec::new, Hub::of_scenario);
+        let held: usize = list.iter().map(|hub| hub.members.len()).sum();
+        Self { loners: held < workers as usize, list }
+    }
+
+    /// The hub whose step this is; `None`: a machine's that stands alone.
+    #[must_use]
+    pub fn of_step(&self, step: &Step) -> Option<&Hub> {
+        match step.p {
+            Some(process) => self.list.get(process as usize),
+            None if self.list.len() == 1 && !self.loners => self.list.first(),
+            None => None,
+        }
+    }
+
+    /// The hub that holds a worker.
+    #[must_use]
+    pub fn of_worker(&self, worker: u32) -> Option<&Hub> {
+        self.list.iter().find(|hub| hub.index(worker).is_some())
+    }
+
+    fn count(&self) -> u32 {
+        u32::try_from(self.list.len()).unwrap_or(u32::MAX)
+    }
+
+    fn check(&self, step: &Step) -> Result<(), String> {
+        if step.p.is_some_and(|process| process >= self.count()) {
+            let names = self.list.len();
+            return Err(format!("a step of a process that the header does not name: it names {names}"));
+        }
+        if let Some(hub) = self.of_step(step) {
+            let member = |worker: Option<u32>| worker.is_none_or(|worker| hub.index(worker).is_some());
+            if !member(step.w) || !member(step.to) {
+                return Err("a step of a hub for a worker that it does not have".to_owned());
+            }
+            // Whose it is is known by now; its index in the hub does not matter.
+            let step = Step { w: step.w.map(|_| 0), to: step.to.map(|_| 0), ..*step };
+            return if step.hub_input().is_some() && step.hub_action().is_some() {
+                Ok(())
+            } else {
+                Err("no step of a hub: `w` or `for` is missing".to_owned())
+            };
+        }
+        match (step.w, step.to) {
+            (Some(worker), None) if self.of_worker(worker).is_some() => {
+                Err("no step of a hub: `p` is missing, which says of which process it is".to_owned())
+            }
+            (Some(_), None) => Ok(()),
+            _ => Err("no step of a machine: it has `w` and no `for`".to_owned()),
+        }
+    }
 }
 
 /// A line and its number.
@@ -85,7 +184,7 @@ impl Record {
     /// # Errors
     /// As [`read`].
     pub fn from_lines(name: String, mut input: impl BufRead) -> Result<Self, ReadError> {
-        let mut record = Self { name, entries: Vec::new(), truncated: false };
+        let mut record = Self { name, entries: Vec::new(), truncated: false, hubs: Hubs::default() };
         let mut bytes = Vec::new();
         for number in 1.. {
             bytes.clear();
@@ -100,7 +199,12 @@ impl Record {
                 continue;
             }
             match record.check(text.trim_end()) {
-                Ok(line) => record.entries.push(Entry { number, line }),
+                Ok(line) => {
+                    record.entries.push(Entry { number, line });
+                    if record.entries.len() == 1 {
+                        record.hubs = record.header().map_or_else(Hubs::default, Hubs::of_header);
+                    }
+                }
                 Err(_) if !whole && !record.entries.is_empty() => record.truncated = true,
                 Err(what) => return Err(ReadError::Line { name: record.name, number, what }),
             }
@@ -136,20 +240,9 @@ impl Record {
                         "a step of a worker that the header does not name: it names {workers}"
                     ));
                 }
-                if self.has_hub() {
-                    let sound = step.hub_input().is_some() && step.hub_action().is_some();
-                    return if sound {
-                        Ok(line)
-                    } else {
-                        Err("no step of a hub: `w` or `for` is missing".to_owned())
-                    };
-                }
-                if step.w.is_none() || step.to.is_some() {
-                    return Err("no step of a machine: it has `w` and no `for`".to_owned());
-                }
-                Ok(line)
+                self.hubs.check(step).map(|()| line)
             }
-            Line::Start { w, .. } if *w >= workers => {
+            Line::Start { w, .. } if *w >= workers + self.hubs.count() => {
                 Err(format!("a worker that the header does not name: it names {workers}"))
             }
             Line::Header(_) | Line::Gap(_) | Line::Start { .. } | Line::Event(_) | Line::Violation { .. } => {
@@ -166,20 +259,19 @@ impl Record {
             .and_then(|entry| if let Line::Header(header) = &entry.line { Some(&**header) } else { None })
     }
 
-    fn has_hub(&self) -> bool {
-        self.header().is_some_and(|header| header.hub.is_some())
-    }
-
     /// How many workers the header names.
     #[must_use]
     pub fn workers(&self) -> u32 {
         self.header().map_or(0, |header| header.workers.iter().map(|group| group.count).sum())
     }
 
-    /// The number of the hub among the workers of the events, where there is one: it follows the last worker.
+    /// A line as the step of a hub, where it is one.
     #[must_use]
-    pub fn hub(&self) -> Option<u32> {
-        self.has_hub().then(|| self.workers())
+    pub fn hub_step(&self, line: &Line) -> Option<HubStep> {
+        let Line::Step(step) = line else { return None };
+        let hub = self.hubs.of_step(step)?.number;
+        let Step { t: at, w: told, input, to, action, .. } = *step;
+        Some(HubStep { at, hub, local: step.local(), told, input, to, action })
     }
 
     /// Each worker's policy and capacity, by number.
@@ -197,13 +289,18 @@ impl Record {
 
     /// What one line tells: at most two events.
     pub fn events_of(&self, entry: &Entry) -> impl Iterator<Item = Event> + use<> {
-        let (step, other) = match &entry.line {
-            Line::Step(step) => (Some(events_of(step, self.hub())), None),
-            Line::Start { t, w, .. } => (None, Some(Event::Started { at: *t, worker: *w })),
-            Line::Event(event) => (None, Some(*event)),
-            Line::Header(_) | Line::Gap(_) | Line::Violation { .. } => (None, None),
+        let hub = self.hub_step(&entry.line);
+        let other = match &entry.line {
+            Line::Step(_) if hub.is_some() => None,
+            Line::Step(step) => {
+                let Step { t: at, w, input, action, .. } = *step;
+                w.map(|worker| Event::Step { at, worker, local: step.local(), input, action })
+            }
+            Line::Start { t, w, .. } => Some(Event::Started { at: *t, worker: *w }),
+            Line::Event(event) => Some(*event),
+            Line::Header(_) | Line::Gap(_) | Line::Violation { .. } => None,
         };
-        step.into_iter().flatten().chain(other)
+        hub.into_iter().flat_map(|step| step.events()).chain(other)
     }
 
     /// The record of a run of a scenario, without a file between. All oracles judge it; the first broken rule ends it.
@@ -226,16 +323,24 @@ impl Record {
                 self.entries.push(Entry { number: self.entries.len() + 1, line });
                 true
             }
+
+            fn on_hub(&mut self, step: &HubStep) -> bool {
+                let line = self.liner.hub_line(step);
+                self.entries.push(Entry { number: self.entries.len() + 1, line });
+                true
+            }
         }
 
-        let first = Entry { number: 1, line: Line::Header(Box::new(header(scenario))) };
+        let header = header(scenario);
+        let hubs = Hubs::of_header(&header);
+        let first = Entry { number: 1, line: Line::Header(Box::new(header)) };
         let mut keeper = Keeper { entries: vec![first], liner: Liner::new(scenario) };
         let trial = machines.run(scenario, &mut [&mut keeper]);
         if let Some(violation) = &trial.violation {
             let line = Line::violation(violation);
             keeper.entries.push(Entry { number: keeper.entries.len() + 1, line });
         }
-        Self { name: scenario.name.clone(), entries: keeper.entries, truncated: false }
+        Self { name: scenario.name.clone(), entries: keeper.entries, truncated: false, hubs }
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use downbeat_core::record::{Group, VERSION};
 
 use super::line::{Header, Line, Liner};
-use crate::event::Event;
+use crate::event::{Event, HubStep};
 use crate::oracle::Violation;
 use crate::scenario::Scenario;
 use crate::world::Watcher;
@@ -55,15 +55,21 @@ impl<W: Write> Watcher for Recorder<W> {
         self.write(&line);
         true
     }
+
+    fn on_hub(&mut self, step: &HubStep) -> bool {
+        let line = self.liner.hub_line(step);
+        self.write(&line);
+        true
+    }
 }
 
 /// The header of a simulated run.
 pub(crate) fn header(scenario: &Scenario) -> Header {
     let workers = scenario.workers.iter().map(|group| Group {
         name: group.task.clone(),
-        count: group.count,
+        count: u32::try_from(scenario.in_group(group)).unwrap_or(u32::MAX),
         capacity: group.capacity(),
-        policy: group.policy_for(scenario.server.auth),
+        policy: scenario.policy_of(group),
     });
     Header {
         downbeat_record: VERSION,

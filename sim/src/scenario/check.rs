@@ -1,5 +1,7 @@
 //! What a scenario must keep beyond its types, and what a group's policy comes to.
 
+mod processes;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
@@ -37,7 +39,11 @@ impl Scenario {
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = Found { problems: Vec::new(), scenario: self };
         found.whole();
+        for (at, process) in self.processes.iter().enumerate() {
+            found.process(&format!("processes[{at}]"), process);
+        }
         for (at, group) in self.workers.iter().enumerate() {
+            found.held(&format!("workers[{at}]"), group);
             found.workers(&format!("workers[{at}]"), group);
             found.times(&format!("workers[{at}]"), group);
             found.policy(&format!("workers[{at}].policy"), &format!("workers[{at}]"), group);
@@ -51,10 +57,6 @@ impl Scenario {
             found.confined(&format!("faults[{at}]"), fault);
         }
         found.problems
-    }
-
-    fn worker_count(&self) -> u64 {
-        self.workers.iter().map(|group| u64::from(group.count)).sum()
     }
 }
 
@@ -155,34 +157,42 @@ impl Found<'_> {
             format!("{key}.table"),
             || format!("use the slots ({}) up to {TABLE_MAX}", group.slots),
         );
-        self.unless(
-            (-SKEW_MAX..=SKEW_MAX).contains(&group.clock_skew_ppm),
-            format!("{key}.clock_skew_ppm"),
-            || format!("use -{SKEW_MAX} to {SKEW_MAX} (ten percent)"),
-        );
+        self.skew(key, group.clock_skew_ppm);
+    }
+
+    fn skew(&mut self, key: &str, ppm: i64) {
+        self.unless((-SKEW_MAX..=SKEW_MAX).contains(&ppm), format!("{key}.clock_skew_ppm"), || {
+            format!("use -{SKEW_MAX} to {SKEW_MAX} (ten percent)")
+        });
     }
 
     /// The times of a group's workers.
     fn times(&mut self, key: &str, group: &Workers) {
-        self.before_end(&format!("{key}.start_at"), group.start_at);
-        let later = group.stagger.get().saturating_mul(group.count.saturating_sub(1));
-        let last = Span::new(group.start_at.get().saturating_add(later));
-        if !group.stagger.get().is_zero() && self.scenario.end_at.is_some_and(|end| last >= end) {
+        let of = Times { count: group.count, start_at: group.start_at, stagger: group.stagger };
+        self.lives(key, "worker", &of, group.drain_at, group.restart_after);
+    }
+
+    fn lives(&mut self, key: &str, what: &str, of: &Times, drain_at: Option<Span>, restart: Option<Span>) {
+        self.before_end(&format!("{key}.start_at"), of.start_at);
+        let later = of.stagger.get().saturating_mul(of.count.saturating_sub(1));
+        let last = Span::new(of.start_at.get().saturating_add(later));
+        if !of.stagger.get().is_zero() && self.scenario.end_at.is_some_and(|end| last >= end) {
             self.unless(false, format!("{key}.stagger"), || {
-                format!("lets the last worker start at {last}, which is not before end_at")
+                format!("lets the last {what} start at {last}, which is not before end_at")
             });
         }
-        if let Some(drain) = group.drain_at {
+        if let Some(drain) = drain_at {
             self.before_end(&format!("{key}.drain_at"), drain);
-            self.unless(drain >= group.start_at, format!("{key}.drain_at"), || {
-                format!("{drain} is before start_at ({})", group.start_at)
+            self.unless(drain >= of.start_at, format!("{key}.drain_at"), || {
+                format!("{drain} is before start_at ({})", of.start_at)
             });
         }
         let aborts = self.scenario.faults.iter().any(|fault| fault.kind == FaultKind::Abort);
-        let ends = group.drain_at.is_some() || aborts;
-        self.unless(group.restart_after.is_none() || ends, format!("{key}.restart_after"), || {
-            "has no meaning without drain_at, or a fault `abort`: no worker ends, so none starts anew"
-                .to_owned()
+        let ends = drain_at.is_some() || aborts;
+        self.unless(restart.is_none() || ends, format!("{key}.restart_after"), || {
+            format!(
+                "has no meaning without drain_at, or a fault `abort`: no {what} ends, so none starts anew"
+            )
         });
     }
 
@@ -201,7 +211,7 @@ impl Found<'_> {
         if !(1..=SLOTS_MAX).contains(&group.slots) {
             return;
         }
-        let policy = group.policy_for(self.scenario.server.auth);
+        let policy = self.scenario.policy_of(group);
         if let Err(error) = policy.check(usize::from(group.capacity())) {
             let key = match error.field {
                 "max_calls" => format!("{key}.lanes"),
@@ -337,6 +347,13 @@ impl Found<'_> {
             });
         }
     }
+}
+
+/// When equal workers, or processes, start.
+struct Times {
+    count: u32,
+    start_at: Span,
+    stagger: Span,
 }
 
 /// A limit, as files write it.

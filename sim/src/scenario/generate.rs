@@ -1,5 +1,7 @@
 //! Scenarios out of a number: a fleet, a stream of tasks, and a plan of faults, for the swarm.
 
+mod processes;
+
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -21,6 +23,9 @@ pub enum Profile {
     Stormy,
     /// Many faults of all kinds at once.
     Radioactive,
+    /// Processes with many workers of many queues behind one hub, as `downbeat run` is one; from no faults to many. A
+    /// swarm without a profile draws none of these, so that its seeds mean what they always have.
+    Processes,
 }
 
 impl Profile {
@@ -31,6 +36,7 @@ impl Profile {
             Self::Calm => "calm",
             Self::Stormy => "stormy",
             Self::Radioactive => "radioactive",
+            Self::Processes => "processes",
         }
     }
 
@@ -39,7 +45,7 @@ impl Profile {
         match self {
             Self::Calm => (0, 0),
             Self::Stormy => (1, 8),
-            Self::Radioactive => (10, 40),
+            Self::Processes | Self::Radioactive => (10, 40),
         }
     }
 }
@@ -76,6 +82,9 @@ const KINDS: [FaultKind; 24] = [
 /// is the scenario, not the seed.
 #[must_use]
 pub fn generate(seed: u64, profile: Profile) -> Scenario {
+    if profile == Profile::Processes {
+        return processes::processes(seed);
+    }
     let mut random = Random::stream(seed, 0x5ce0);
     let heal = random.between(60, 400);
     let mut scenario = Scenario {
@@ -87,6 +96,7 @@ pub fn generate(seed: u64, profile: Profile) -> Scenario {
         end_at: None,
         server: server(&mut random),
         network: network(&mut random),
+        processes: Vec::new(),
         workers: workers(&mut random, heal),
         tasks: Vec::new(),
         faults: Vec::new(),
@@ -102,7 +112,7 @@ pub fn generate(seed: u64, profile: Profile) -> Scenario {
 }
 
 fn workers_in(scenario: &Scenario) -> u64 {
-    scenario.workers.iter().map(|group| u64::from(group.count)).sum()
+    scenario.worker_count()
 }
 
 fn secs(secs: u64) -> Span {
@@ -142,6 +152,7 @@ fn workers(random: &mut Random, heal: u64) -> Vec<Workers> {
             let slots = u16::try_from(random.between(1, 6)).unwrap_or(1);
             Workers {
                 count: u32::try_from(random.between(1, 4)).unwrap_or(1),
+                process: None,
                 task: "work".to_owned(),
                 domain: None,
                 slots,

@@ -7,6 +7,13 @@ const HOUR: Duration = Duration::from_secs(3_600);
 
 /// Workers of all groups together.
 pub(super) const WORKERS_MAX: u32 = 100_000;
+/// Processes of one name, each with all the workers of its groups.
+pub(super) const COPIES_MAX: u32 = 10_000;
+/// Workers in one process.
+pub(super) const MEMBERS_MAX: u32 = 10_000;
+/// Calls of one process in flight at once: at the least, so that polls leave one for the rest, and at the most.
+pub(super) const CALLS_MIN: u16 = 2;
+pub(super) const CALLS_MAX: u16 = 1_024;
 /// Tasks run at once by one worker.
 pub(super) const SLOTS_MAX: u16 = 64;
 /// Places in one worker's table.
@@ -32,9 +39,13 @@ pub(super) const LEASE_MIN: Duration = Duration::from_secs(1);
 
 /// Where the schema has each limit, and how it is written there.
 #[cfg(test)]
-const SAID: [(&str, &str, &str); 22] = [
+const SAID: [(&str, &str, &str); 26] = [
     ("WORKERS_MAX", "/$defs/Workers/properties/count/maximum", "100000"),
     ("WORKERS_MAX", "/properties/workers/description", "100,000"),
+    ("COPIES_MAX", "/$defs/Process/properties/count/maximum", "10000"),
+    ("MEMBERS_MAX", "/$defs/Process/properties/count/description", "10,000"),
+    ("CALLS_MIN", "/$defs/Process/properties/calls/minimum", "2"),
+    ("CALLS_MAX", "/$defs/Process/properties/calls/maximum", "1024"),
     ("SLOTS_MAX", "/$defs/Workers/properties/slots/maximum", "64"),
     ("TABLE_MAX", "/$defs/Workers/properties/table/maximum", "1024"),
     ("SKEW_MAX", "/$defs/Workers/properties/clock_skew_ppm/maximum", "100000"),

@@ -5,7 +5,10 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::limits::{BURST_MAX, PERCENT_MAX, RETRIES_MAX, SKEW_MAX, SLOTS_MAX, TABLE_MAX, WORKERS_MAX};
+use super::limits::{
+    BURST_MAX, CALLS_MAX, CALLS_MIN, COPIES_MAX, PERCENT_MAX, RETRIES_MAX, SKEW_MAX, SLOTS_MAX, TABLE_MAX,
+    WORKERS_MAX,
+};
 use super::span::{Span, zero};
 
 /// The version of the format that this program writes and reads.
@@ -41,6 +44,10 @@ pub struct Scenario {
     /// The network between workers and server.
     #[serde(default)]
     pub network: Network,
+    /// Processes that hold many workers behind one hub: one token, one budget of calls, one way to the server. A group
+    /// of workers is in one if it names it as its `process`; the others stand alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<Process>,
     /// Groups of equal workers; at least one, and at most 100,000 workers in all of them together.
     #[schemars(length(min = 1))]
     pub workers: Vec<Workers>,
@@ -52,14 +59,51 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
 }
 
-/// A group of equal workers, each a process of its own.
+/// Equal processes, as `downbeat run` is one: many workers, and what they share.
+#[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Process {
+    /// What groups of workers call it; each process has a name of its own.
+    #[schemars(length(min = 1))]
+    pub name: String,
+    /// How many such processes; 1 to 10,000. Each holds all the workers of its groups: at most 10,000.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = COPIES_MAX))]
+    pub count: u32,
+    /// Calls in flight at once, over all its workers; 2 to 1,024. A quarter of them, at least one, is kept for results,
+    /// leases and the token: polls never use them.
+    #[serde(default = "sixteen")]
+    #[schemars(range(min = CALLS_MIN, max = CALLS_MAX))]
+    pub calls: u16,
+    /// When the first starts.
+    #[serde(default = "zero")]
+    pub start_at: Span,
+    /// How much later than its predecessor each further one starts.
+    #[serde(default = "zero")]
+    pub stagger: Span,
+    /// When the first is told to drain; never by default. The others follow by `stagger`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain_at: Option<Span>,
+    /// How long after its end a drained process starts anew; never by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_after: Option<Span>,
+    /// How fast its clock runs against true time, in parts per million: -100,000 to 100,000.
+    #[serde(default)]
+    #[schemars(range(min = -SKEW_MAX, max = SKEW_MAX))]
+    pub clock_skew_ppm: i64,
+}
+
+/// A group of equal workers: each a process of its own, or all of them in one that is named.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Workers {
-    /// How many; 1 to 100,000.
+    /// How many; 1 to 100,000. In a process: how many in each of its copies.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = WORKERS_MAX))]
     pub count: u32,
+    /// The process that holds them, by its name in `processes`. It starts, stops and restarts them, and has the clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
     /// The task type they poll for.
     #[serde(default = "default_task")]
     #[schemars(length(min = 1))]
@@ -105,7 +149,7 @@ pub struct PolicyChoice {
     /// What the changes are made to.
     #[serde(default)]
     pub preset: Preset,
-    /// `max_calls`: calls in flight at once; at least 1.
+    /// `max_calls`: calls in flight at once; at least 1. Default 4; in a process: as many as the process may have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub lanes: Option<u16>,
@@ -336,7 +380,8 @@ pub struct Fault {
     #[serde(default = "all")]
     #[schemars(range(min = 1, max = PERCENT_MAX))]
     pub percent: u8,
-    /// Which workers, by number over all groups, each once; all by default.
+    /// Which workers, by number over all groups, each once; all by default. `crash`, `partition`, `clock_jump`, `clock_back` and
+    /// `store_full` of a worker in a process are of the whole process; `abort` starts it anew when it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1), extend("uniqueItems" = true))]
     pub workers: Option<Vec<u32>>,
@@ -448,6 +493,10 @@ impl Default for Outcomes {
 
 fn one() -> u32 {
     1
+}
+
+fn sixteen() -> u16 {
+    16
 }
 
 fn one_slot() -> u16 {

@@ -9,28 +9,33 @@ use crate::view::{Cast, words};
 
 /// The state of all workers.
 pub(super) fn all(core: &Core, cast: &Cast) -> String {
-    let mut text = hub(core);
+    let hubs = core.hubs().list.iter().filter(|hub| core.hub(hub.number).is_some());
+    let mut text: String = hubs.map(|hub| self::hub(core, cast, hub.number)).collect();
     for worker in core.workers() {
         text += &self::worker(core, cast, Some(worker));
     }
     if text.is_empty() { "no worker runs\n".to_owned() } else { text }
 }
 
-fn hub(core: &Core) -> String {
-    let Some(hub) = core.hub() else { return String::new() };
+fn hub(core: &Core, cast: &Cast, number: u32) -> String {
+    let name = cast.name(number);
+    let Some(hub) = core.hub(number) else { return format!("{name}\n  does not run\n") };
     let token =
         hub.token_generation().map_or_else(|| "missing".to_owned(), |number| format!("number {number}"));
     format!(
-        "hub\n  calls in flight      {} of {}\n  token                {token}\n  link failures        {}\n",
+        "{name}\n  calls in flight      {} of {}\n  token                {token}\n  link failures        {}\n",
         hub.calls_in_flight(),
         hub.policy().max_calls,
         hub.link_failures()
     )
 }
 
-/// The state of one worker, of the hub where none is named.
+/// The state of one worker, or of a hub.
 pub(super) fn worker(core: &Core, cast: &Cast, worker: Option<u32>) -> String {
-    let Some(worker) = worker else { return hub(core) };
+    let Some(worker) = worker else { return String::new() };
+    if cast.is_hub(worker) {
+        return hub(core, cast, worker);
+    }
     let name = cast.name(worker);
     let Some(machine) = core.machine(worker) else { return format!("{name}\n  does not run\n") };
     let now = machine.snapshot();
@@ -102,14 +107,17 @@ fn mode(mode: Mode) -> String {
 
 /// What a worker waits for.
 pub(super) fn why(core: &Core, cast: &Cast, worker: Option<u32>) -> String {
-    let hub_waits = core.hub().map(|hub| waits("the hub", hub.deadline()));
-    let Some(worker) = worker else {
-        return hub_waits.unwrap_or_else(|| "of which worker? such as `why 1`\n".to_owned());
+    let Some(worker) = worker else { return "of which worker? such as `why 1`\n".to_owned() };
+    let hub_waits = |number: u32| {
+        core.hub(number).map(|hub| waits(&format!("the {}", cast.name(number)), hub.deadline()))
     };
+    if cast.is_hub(worker) {
+        return hub_waits(worker).unwrap_or_else(|| format!("{} does not run\n", cast.name(worker)));
+    }
     let name = cast.name(worker);
     let Some(machine) = core.machine(worker) else { return format!("{name} does not run\n") };
     let mut text = waits(&name, machine.deadline());
-    text += &hub_waits.unwrap_or_default();
+    text += &core.hubs().of_worker(worker).and_then(|hub| hub_waits(hub.number)).unwrap_or_default();
     for reason in reasons(machine) {
         let _ = writeln!(text, "  {reason}");
     }

@@ -33,8 +33,7 @@ impl<'a> Names<'a> {
     }
 
     fn worker(&self, worker: u32) -> String {
-        let name = self.cast.name(worker);
-        if name == "hub" { name } else { format!("w{worker}") }
+        if self.cast.is_hub(worker) { self.cast.name(worker) } else { format!("w{worker}") }
     }
 }
 
@@ -50,6 +49,9 @@ pub(crate) fn line(event: &Event, names: &Names<'_>) -> String {
         Event::Crashed { worker, .. } => (names.worker(*worker), "crashes".to_owned()),
         Event::Stored { worker, key, .. } => {
             (names.worker(*worker), format!("the result of {} is stored", words::task(*key)))
+        }
+        Event::Server { effect: Effect::TokenIssued { worker }, .. } => {
+            ("srv".to_owned(), format!("{} gets a token", names.worker(*worker)))
         }
         Event::Server { effect, .. } => ("srv".to_owned(), effect_words(effect)),
         Event::Fault { index, kind, begins, .. } => {

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use downbeat_core::machine::{
-    Action, Answer, CallError, CallId, Control, Fault, HubAction, Input, Instant, Loss, Outcome, Reply,
-    SlotId, TaskKey, TokenNews, Why,
+    Action, Answer, CallError, CallId, Control, Fault, Input, Instant, Loss, Outcome, Reply, SlotId, TaskKey,
+    TokenNews, Why,
 };
 
 use crate::event::Report;
@@ -124,15 +124,11 @@ pub fn action(action: &Action) -> String {
     }
 }
 
-/// What a hub answered.
+/// What a hub answered, and for which worker.
 #[must_use]
-pub fn hub_action(answer: &HubAction) -> String {
-    match *answer {
-        HubAction::Worker { worker, action: of } => format!("worker {worker}: {}", action(&of)),
-        HubAction::Refresh { call } => action(&Action::Refresh { call }),
-        HubAction::Wait { until, why } => action(&Action::Wait { until, why }),
-        HubAction::Stopped => action(&Action::Stopped),
-    }
+pub fn hub_action(to: Option<u32>, answer: &Action) -> String {
+    let whose = to.map_or_else(String::new, |worker| format!("worker {worker}: "));
+    format!("{whose}{}", action(answer))
 }
 
 /// How a call ended.

@@ -256,7 +256,7 @@ impl<M: Mutant> World<'_, M> {
 
     fn lease(&mut self, worker: u32, call: CallId, key: TaskKey, lease: Duration) {
         let task = TaskMeta { key, response_timeout: Some(lease) };
-        let Some(action) = self.step(worker, Input::Leased { call, task }) else { return };
+        let Some((worker, action)) = self.step(worker, Input::Leased { call, task }) else { return };
         let inboxes = self.unit_mut(worker).map(|unit| &mut unit.inboxes);
         let inbox = inboxes.and_then(|inboxes| inboxes.iter_mut().find(|inbox| inbox.call == call));
         if let (Action::Refuse { call: refusal, .. }, Some(inbox)) = (action, inbox) {
@@ -275,7 +275,8 @@ impl<M: Mutant> World<'_, M> {
     }
 
     fn resent(&mut self, worker: u32, key: TaskKey, said: &Said) {
-        let Some(unit) = self.unit_mut(worker) else { return };
+        let host = self.host(worker);
+        let Some(unit) = self.unit_mut(host) else { return };
         unit.resending = false;
         let done = match said {
             Said::Failed(error) => error.fault == Fault::Rejected,
@@ -283,7 +284,7 @@ impl<M: Mutant> World<'_, M> {
         };
         if done {
             let before = unit.store.len();
-            unit.store.retain(|(stored, _)| *stored != key);
+            unit.store.retain(|stored| stored.key != key);
             unit.resend_failures = 0;
             let sent = before - unit.store.len();
             self.stored = self.stored.saturating_sub(sent);
@@ -292,7 +293,7 @@ impl<M: Mutant> World<'_, M> {
             // The next one is tried first: one result that is never taken must not block the others.
             unit.store.rotate_left(1.min(unit.store.len()));
         }
-        self.plan_resend(worker);
+        self.plan_resend(host);
     }
 
     // ---------------------------------------------------------------- tasks

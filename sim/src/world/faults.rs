@@ -12,13 +12,22 @@ use crate::scenario::{Fault, FaultKind};
 #[derive(Debug)]
 pub(crate) struct Faults<'a> {
     plan: &'a [Fault],
+    /// Whom each hits, by number; `None`: all.
+    hit: Vec<Option<Vec<u32>>>,
     active: Vec<usize>,
     random: Random,
 }
 
 impl<'a> Faults<'a> {
-    pub(crate) fn new(plan: &'a [Fault], seed: u64) -> Self {
-        Self { plan, active: Vec::new(), random: Random::stream(seed, 0xfa17) }
+    /// `crews` are the workers of each process, and the number of its hub.
+    pub(crate) fn new(plan: &'a [Fault], seed: u64, crews: &[(u32, &[u32])]) -> Self {
+        let hit = plan.iter().map(|fault| hit(fault, crews)).collect();
+        Self { plan, hit, active: Vec::new(), random: Random::stream(seed, 0xfa17) }
+    }
+
+    /// Whether a fault is about a worker, or about a hub.
+    pub(crate) fn names(&self, index: usize, worker: u32) -> bool {
+        self.hit.get(index).is_none_or(|hit| hit.as_ref().is_none_or(|hit| hit.contains(&worker)))
     }
 
     pub(crate) fn begin(&mut self, index: usize) -> Option<&'a Fault> {
@@ -44,7 +53,7 @@ impl<'a> Faults<'a> {
     pub(crate) fn hits(&mut self, kind: FaultKind, worker: u32, ask: &Ask) -> Option<&'a Fault> {
         for index in &self.active {
             let Some(fault) = self.plan.get(*index).filter(|fault| fault.kind == kind) else { continue };
-            if concerns(fault, worker, ask) && self.random.percent(fault.percent) {
+            if self.names(*index, worker) && concerns(fault, ask) && self.random.percent(fault.percent) {
                 return Some(fault);
             }
         }
@@ -56,7 +65,7 @@ impl<'a> Faults<'a> {
         let draw = mix(u64::try_from(key.to_u128() & u128::from(u64::MAX)).unwrap_or(0)) % 100;
         let poison = |index: &usize| {
             let fault = self.plan.get(*index)?;
-            let hit = fault.kind == FaultKind::Poison && concerns(fault, worker, ask);
+            let hit = fault.kind == FaultKind::Poison && self.names(*index, worker) && concerns(fault, ask);
             (hit && draw < u64::from(fault.percent)).then_some(())
         };
         self.active.iter().any(|index| poison(index).is_some())
@@ -92,8 +101,29 @@ impl<'a> Faults<'a> {
     }
 }
 
-fn concerns(fault: &Fault, worker: u32, ask: &Ask) -> bool {
-    let of_worker = fault.workers.as_ref().is_none_or(|workers| workers.contains(&worker));
-    let of_class = fault.calls.as_ref().is_none_or(|classes| classes.contains(&ask.class()));
-    of_worker && of_class
+fn concerns(fault: &Fault, ask: &Ask) -> bool {
+    fault.calls.as_ref().is_none_or(|classes| classes.contains(&ask.class()))
+}
+
+/// What a process has once is hit for all of its workers; a call of the hub itself is hit with any of them.
+fn hit(fault: &Fault, crews: &[(u32, &[u32])]) -> Option<Vec<u32>> {
+    let mut hit = fault.workers.clone()?;
+    let whole = matches!(
+        fault.kind,
+        FaultKind::Crash
+            | FaultKind::Partition
+            | FaultKind::ClockJump
+            | FaultKind::ClockBack
+            | FaultKind::StoreFull
+    );
+    let some = matches!(fault.kind, FaultKind::Pause | FaultKind::Abort);
+    for (hub, members) in crews {
+        if !some && members.iter().any(|member| hit.contains(member)) {
+            if whole {
+                hit.extend(*members);
+            }
+            hit.push(*hub);
+        }
+    }
+    Some(hit)
 }

@@ -2,6 +2,7 @@
 
 mod backend;
 mod call;
+mod crew;
 mod deliver;
 mod faults;
 mod perform;
@@ -17,16 +18,26 @@ use self::backend::Backend;
 use self::call::Said;
 use self::faults::Faults;
 use self::queue::Queue;
-use self::unit::{Unit, Verdict};
-use crate::event::Event;
+use self::unit::{Body, Unit, Verdict};
+use crate::event::{Event, HubStep};
 use crate::oracle::Setting;
 use crate::random::Random;
-use crate::scenario::{FaultKind, Scenario};
+use crate::scenario::{Crew, FaultKind, Scenario};
 
 /// Watches a run. Oracles, the record and the counters are watchers.
 pub trait Watcher {
     /// Sees one event; whether the run may go on.
     fn on(&mut self, event: &Event) -> bool;
+
+    /// Sees one step of a hub; whether the run may go on. Those who care for single workers see it as steps of the
+    /// workers that it concerns.
+    fn on_hub(&mut self, step: &HubStep) -> bool {
+        let mut goes_on = true;
+        for event in step.events() {
+            goes_on &= self.on(&event);
+        }
+        goes_on
+    }
 }
 
 /// How a run ended.
@@ -81,9 +92,11 @@ pub struct World<'a, M = Sound> {
     scenario: &'a Scenario,
     now: Instant,
     queue: Queue<Coming>,
+    /// The workers, and behind them the hubs of the processes.
     units: Vec<Unit<M>>,
     /// The policy of each group, and the places in its workers' tables.
     groups: Vec<(Policy, u16)>,
+    crews: Vec<Crew>,
     backend: Backend<'a>,
     faults: Faults<'a>,
     network: Random,
@@ -107,14 +120,19 @@ impl<'a, M: Mutant> World<'a, M> {
     /// Sets a run up. The scenario must have passed its own check.
     #[must_use]
     pub fn new(scenario: &'a Scenario) -> Self {
+        let crews = scenario.crews();
+        let first = u32::try_from(scenario.worker_count()).unwrap_or(u32::MAX);
+        let hubs: Vec<(u32, &[u32])> = (first..).zip(crews.iter().map(|crew| &*crew.members)).collect();
+        let faults = Faults::new(&scenario.faults, scenario.seed, &hubs);
         let mut world = Self {
             scenario,
             now: Instant::ZERO,
             queue: Queue::new(),
             units: Vec::new(),
             groups: Vec::new(),
+            crews: Vec::new(),
             backend: Backend::new(scenario),
-            faults: Faults::new(&scenario.faults, scenario.seed),
+            faults,
             network: Random::stream(scenario.seed, 0x2e7),
             code: Random::stream(scenario.seed, 0xc0de),
             busy_until: Instant::ZERO,
@@ -130,6 +148,8 @@ impl<'a, M: Mutant> World<'a, M> {
             watchers: Vec::new(),
         };
         world.plan_workers();
+        world.plan_crews(&crews);
+        world.crews = crews;
         world.plan_tasks();
         world.plan_faults();
         world
@@ -246,13 +266,16 @@ impl<'a, M: Mutant> World<'a, M> {
     // ---------------------------------------------------------------- plans
 
     fn plan_workers(&mut self) {
-        for (group, workers) in self.scenario.workers.iter().enumerate() {
-            self.groups.push((workers.policy_for(self.scenario.server.auth), workers.capacity()));
-            for number in 0..workers.count {
+        let scenario = self.scenario;
+        for (group, workers) in scenario.workers.iter().enumerate() {
+            self.groups.push((scenario.policy_of(workers), workers.capacity()));
+            for number in 0..u32::try_from(scenario.in_group(workers)).unwrap_or(u32::MAX) {
                 let worker = u32::try_from(self.units.len()).unwrap_or(u32::MAX);
                 self.units.push(Unit::new(group, workers.clock_skew_ppm));
                 let later = workers.stagger.get().saturating_mul(number);
-                self.put(Instant::ZERO.after(workers.start_at.get() + later), Coming::Start { worker });
+                if workers.process.is_none() {
+                    self.put(Instant::ZERO.after(workers.start_at.get() + later), Coming::Start { worker });
+                }
                 if let Some(drain) = workers.drain_at {
                     let at = Instant::ZERO.after(drain.get() + later);
                     self.put(at, Coming::Drain { worker, life: 1 });
@@ -295,6 +318,10 @@ impl<'a, M: Mutant> World<'a, M> {
             }),
             FaultKind::Crash => self.for_each_hit(index, Self::crash),
             FaultKind::Abort => self.for_each_hit(index, |world, worker| {
+                let host = world.host(worker);
+                if let Some(unit) = world.unit_mut(host) {
+                    unit.aborted = unit.runs();
+                }
                 world.step_and_drain(worker, Input::Control(Control::Abort));
             }),
             _ => {}
@@ -313,9 +340,13 @@ impl<'a, M: Mutant> World<'a, M> {
                 world.step_and_drain(worker, Input::Control(Control::Resume));
             }),
             FaultKind::Crash | FaultKind::Abort => self.for_each_hit(index, |world, worker| {
-                let down = world.unit(worker).is_some_and(|unit| unit.machine.is_none() && !unit.drained);
-                if down {
-                    world.start(worker);
+                let host = world.host(worker);
+                // Whoever aborted some workers of a process has to start it anew to have them back.
+                if world.unit(host).is_some_and(|unit| unit.aborted && matches!(unit.body, Body::Hub(_))) {
+                    world.crash(host);
+                }
+                if world.unit(host).is_some_and(|unit| !unit.runs() && !unit.drained) {
+                    world.start(host);
                 }
             }),
             _ => {}
@@ -323,9 +354,11 @@ impl<'a, M: Mutant> World<'a, M> {
     }
 
     fn for_each_hit(&mut self, index: usize, mut then: impl FnMut(&mut Self, u32)) {
-        let only = self.scenario.faults.get(index).and_then(|fault| fault.workers.as_ref());
         for worker in 0..u32::try_from(self.units.len()).unwrap_or(u32::MAX) {
-            if only.is_none_or(|workers| workers.contains(&worker)) {
+            // What hits a process as a whole is not told to each of its workers too.
+            let whole = self.unit(worker).and_then(|unit| unit.seat);
+            let whole = whole.is_some_and(|seat| self.faults.names(index, seat.hub));
+            if self.faults.names(index, worker) && !whole {
                 then(self, worker);
             }
         }
@@ -347,14 +380,17 @@ impl<'a, M: Mutant> World<'a, M> {
     // ---------------------------------------------------------------- lives
 
     fn start(&mut self, worker: u32) {
+        if self.crew_of(worker).is_some() {
+            return self.start_crew(worker);
+        }
         let (now, seed) = (self.now, self.scenario.seed);
-        let Some(unit) = self.unit(worker).filter(|unit| unit.machine.is_none()) else { return };
+        let Some(unit) = self.unit(worker).filter(|unit| !unit.runs()) else { return };
         let Some((policy, capacity)) = self.groups.get(unit.group).copied() else { return };
         let table = vec![Entry::FREE; usize::from(capacity)].into_boxed_slice();
         let seed = machine_seed(seed, worker, unit.life);
         let Ok(machine) = Machine::with_storage(table, policy, seed) else { return };
         let Some(unit) = self.unit_mut(worker) else { return };
-        unit.begin_life(now, machine);
+        unit.begin_life(now, Body::Alone(machine));
         let paused = unit.paused;
         self.emit(&Event::Started { at: now, worker });
         if paused {
@@ -366,9 +402,14 @@ impl<'a, M: Mutant> World<'a, M> {
     }
 
     fn crash(&mut self, worker: u32) {
-        let Some(unit) = self.unit_mut(worker).filter(|unit| unit.machine.is_some()) else { return };
-        unit.end_life();
-        self.emit(&Event::Crashed { at: self.now, worker });
+        if !self.unit(worker).is_some_and(Unit::runs) {
+            return;
+        }
+        self.end_lives(worker);
+        let members = self.crew_of(worker).map_or_else(Vec::new, |crew| crew.members.clone());
+        for worker in members.into_iter().chain([worker]) {
+            self.emit(&Event::Crashed { at: self.now, worker });
+        }
     }
 
     // ---------------------------------------------------------------- small things
@@ -387,7 +428,7 @@ impl<'a, M: Mutant> World<'a, M> {
     }
 
     fn is_alive(&self, worker: u32, life: u32) -> bool {
-        self.unit(worker).is_some_and(|unit| unit.life == life && unit.machine.is_some())
+        self.unit(worker).is_some_and(|unit| unit.life == life && unit.runs())
     }
 
     fn put(&mut self, at: Instant, coming: Coming) {

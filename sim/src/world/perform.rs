@@ -6,7 +6,7 @@ use downbeat_core::machine::mutant::Mutant;
 use downbeat_core::machine::{Action, Answer, CallError, CallId, Fault, Input, Outcome, SlotId};
 
 use super::call::{Ask, Flight};
-use super::unit::{Held, Verdict};
+use super::unit::{Body, Held, Stored, Verdict};
 use super::{Coming, World};
 use crate::event::{Event, Report};
 
@@ -18,13 +18,16 @@ const EXTRA_TICK: u64 = 17;
 const REFUSED: Duration = Duration::from_millis(1);
 
 impl<M: Mutant> World<'_, M> {
-    /// One step. The clone must agree with the machine in action and state (S18).
-    pub(super) fn step(&mut self, worker: u32, input: Input) -> Option<Action> {
+    /// One step: who has to do what. The clone must agree with the machine in action and state (S18).
+    pub(super) fn step(&mut self, worker: u32, input: Input) -> Option<(u32, Action)> {
+        if matches!(self.unit(worker)?.body, Body::Held | Body::Hub(_)) {
+            return self.step_hub(worker, input);
+        }
         let (now, check) = (self.now, self.check_clones);
         let back = if input == Input::Tick { Duration::ZERO } else { self.faults.clock_back(worker) };
         let unit = self.unit_mut(worker)?;
         let local = unit.local(now).before(back);
-        let machine = unit.machine.as_mut()?;
+        let Body::Alone(machine) = &mut unit.body else { return None };
         let twin = check.then(|| machine.clone());
         let action = machine.step(local, input);
         let agrees = twin.is_none_or(|mut twin| twin.step(local, input) == action && twin == *machine);
@@ -33,46 +36,51 @@ impl<M: Mutant> World<'_, M> {
             self.nondeterminism = Some((now, worker));
         }
         self.emit(&Event::Step { at: now, worker, local, input, action });
-        Some(action)
+        Some((worker, action))
     }
 
     /// Keeps the driver contract: an input, then ticks until the machine waits.
     pub(super) fn step_and_drain(&mut self, worker: u32, input: Input) {
-        let mut action = self.step(worker, input);
+        let mut answer = self.step(worker, input);
+        let host = self.host(worker);
         // A sound machine waits after a few steps (S14); a mistaken one must not hang the simulator.
         for _ in 0..100_000 {
-            match action {
+            match answer {
                 None => return,
-                Some(Action::Wait { until, .. }) => {
+                Some((_, Action::Wait { until, .. })) => {
                     // A tick too many is harmless (S14); now and then there is one.
                     if self.steps.is_multiple_of(EXTRA_TICK) {
-                        action = self.step(worker, Input::Tick);
+                        answer = self.step(host, Input::Tick);
                         continue;
                     }
                     let now = self.now;
-                    let Some(unit) = self.unit_mut(worker) else { return };
+                    let Some(unit) = self.unit_mut(host) else { return };
                     let at = until.map(|local| unit.truly(local).max(now.after(Duration::from_micros(1))));
                     unit.wake = at;
                     if let Some(at) = at {
-                        self.set_alarm(worker, at);
+                        self.set_alarm(host, at);
                     }
                     return;
                 }
-                Some(Action::Stopped) => return self.stopped(worker),
-                Some(action) => self.perform(worker, action),
+                Some((_, Action::Stopped)) => return self.stopped(host),
+                Some((worker, action)) => self.perform(worker, action),
             }
             if self.stop {
                 return;
             }
-            action = self.step(worker, Input::Tick);
+            answer = self.step(host, Input::Tick);
         }
         self.stop = true;
     }
 
     fn stopped(&mut self, worker: u32) {
-        let restart = self.unit(worker).and_then(|unit| self.scenario.workers.get(unit.group)?.restart_after);
+        let scenario = self.scenario;
+        let restart = match self.crew_of(worker) {
+            Some(crew) => scenario.processes.get(crew.process).and_then(|process| process.restart_after),
+            None => self.unit(worker).and_then(|unit| scenario.workers.get(unit.group)?.restart_after),
+        };
+        self.end_lives(worker);
         let Some(unit) = self.unit_mut(worker) else { return };
-        unit.end_life();
         unit.drained = unit.draining && restart.is_none();
         if let Some(later) = restart {
             self.put(self.now.after(later.get()), Coming::Start { worker });
@@ -133,10 +141,11 @@ impl<M: Mutant> World<'_, M> {
     pub(super) fn send(&mut self, worker: u32, call: CallId, slot: Option<SlotId>, ask: Ask) {
         let now = self.now;
         let Some(timeout) = self.policy(worker).map(|policy| policy.call_timeout) else { return };
+        let token = self.unit(self.host(worker)).and_then(|host| host.token);
         let Some(unit) = self.unit_mut(worker) else { return };
         let deadline = now.after(ask.wait()).after(timeout);
         let slot = slot.filter(|_| matches!(ask, Ask::Report { .. }));
-        let flight = Flight { ask, deadline, token: unit.token, slot };
+        let flight = Flight { ask, deadline, token, slot };
         unit.flights.push((call.to_bits(), flight));
         let life = unit.life;
         self.travel(worker, life, call, &flight);
@@ -200,13 +209,14 @@ impl<M: Mutant> World<'_, M> {
         let result = held.and_then(|held| held.verdict.map(|verdict| (held.key, verdict)));
         let reply = match result.filter(|_| kept) {
             Some((key, verdict)) => {
-                if let Some(unit) = self.unit_mut(worker) {
-                    unit.store.push_back((key, verdict));
+                let host = self.host(worker);
+                if let Some(unit) = self.unit_mut(host) {
+                    unit.store.push_back(Stored { worker, key, verdict });
                     self.stored += 1;
                 }
                 self.emit(&Event::Stored { at: self.now, worker, key });
                 self.forget(worker, slot);
-                self.plan_resend(worker);
+                self.plan_resend(host);
                 Ok(Answer::Done)
             }
             None => Err(CallError::new(Fault::Server)),
@@ -214,12 +224,12 @@ impl<M: Mutant> World<'_, M> {
         self.step_and_drain(worker, Input::Replied { call, reply });
     }
 
-    /// The store's resender: one call at a time, with a backoff of its own.
+    /// The store's resender, one in a process: one call at a time, with a backoff of its own.
     pub(super) fn plan_resend(&mut self, worker: u32) {
         let now = self.now;
         let Some(failing) = self.policy(worker).map(|policy| policy.failing) else { return };
         let Some(unit) = self.unit_mut(worker) else { return };
-        if unit.store.is_empty() || unit.resending || unit.machine.is_none() {
+        if unit.store.is_empty() || unit.resending || !unit.runs() {
             return;
         }
         unit.resending = true;
@@ -229,7 +239,8 @@ impl<M: Mutant> World<'_, M> {
 
     pub(super) fn resend(&mut self, worker: u32) {
         let Some(unit) = self.unit_mut(worker) else { return };
-        let Some((key, verdict)) = unit.store.front().copied().filter(|_| unit.machine.is_some()) else {
+        let Some(Stored { worker, key, verdict }) = unit.store.front().copied().filter(|_| unit.runs())
+        else {
             unit.resending = false;
             return;
         };

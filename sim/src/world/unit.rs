@@ -5,13 +5,39 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use downbeat_core::machine::mutant::Mutant;
-use downbeat_core::machine::{CallId, Entry, Instant, Machine, SlotId, TaskKey};
+use downbeat_core::machine::{CallId, Entry, Hub, Instant, Machine, Member, SlotId, TaskKey};
 
 use super::call::Flight;
 use crate::event::Report;
 
 /// The machine as the simulator runs it.
 pub(crate) type Box_<M> = Machine<Box<[Entry]>, M>;
+
+/// A hub as the simulator runs it.
+pub(crate) type Crew<M> = Hub<Box<[Member<Box<[Entry]>, M>]>, Box<[Entry]>, M>;
+
+/// What runs in a unit.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "of a fleet most workers stand alone, and those are not boxed")]
+pub(crate) enum Body<M> {
+    /// Nothing.
+    Gone,
+    /// A worker that stands alone.
+    Alone(Box_<M>),
+    /// The hub of many workers.
+    Hub(Box<Crew<M>>),
+    /// A worker whose machine is in the hub of its process.
+    Held,
+}
+
+/// The place of a worker in a process.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Seat {
+    /// The number of the process's hub.
+    pub(crate) hub: u32,
+    /// The worker's index there.
+    pub(crate) index: u16,
+}
 
 /// What the user's code will say.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,6 +60,15 @@ pub(crate) struct Held {
     pub(crate) verdict: Option<Verdict>,
 }
 
+/// A result on disk.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stored {
+    /// Whose it was.
+    pub(crate) worker: u32,
+    pub(crate) key: TaskKey,
+    pub(crate) verdict: Verdict,
+}
+
 /// A poll's answer that is being told to the machine, task by task.
 #[derive(Clone, Debug)]
 pub(crate) struct Inbox {
@@ -46,13 +81,16 @@ pub(crate) struct Inbox {
     pub(crate) refusing: Option<CallId>,
 }
 
-/// One worker process.
+/// One worker with its process; or a worker in a process of many; or that process, with what its workers share.
 #[derive(Debug)]
 pub(crate) struct Unit<M> {
     /// Which group it is of; what all of its workers have in common is kept once, so that a large fleet is small.
     pub(crate) group: usize,
-    /// `None`: not running.
-    pub(crate) machine: Option<Box_<M>>,
+    pub(crate) body: Body<M>,
+    /// `None`: it stands alone, or is a hub itself.
+    pub(crate) seat: Option<Seat>,
+    /// An operator has aborted it, or one of its workers.
+    pub(crate) aborted: bool,
     /// Which life of the process this is: events of an earlier one are void.
     pub(crate) life: u32,
     /// When the earliest alarm in the queue rings; `FAR_FUTURE`: there is none.
@@ -72,7 +110,7 @@ pub(crate) struct Unit<M> {
     /// Calls of earlier lives that are still on the wire: life, number, call.
     pub(crate) ghosts: Vec<(u32, u64, Flight)>,
     /// Results on disk: they survive the process.
-    pub(crate) store: VecDeque<(TaskKey, Verdict)>,
+    pub(crate) store: VecDeque<Stored>,
     /// Whether the store's resender has a call in flight, and how often it failed in a row.
     pub(crate) resending: bool,
     pub(crate) resend_failures: u32,
@@ -88,7 +126,9 @@ impl<M: Mutant> Unit<M> {
     pub(crate) fn new(group: usize, skew_ppm: i64) -> Self {
         Self {
             group,
-            machine: None,
+            body: Body::Gone,
+            seat: None,
+            aborted: false,
             life: 0,
             alarm: Instant::FAR_FUTURE,
             wake: None,
@@ -112,18 +152,24 @@ impl<M: Mutant> Unit<M> {
     }
 
     /// The process starts, with nothing but its store.
-    pub(crate) fn begin_life(&mut self, at: Instant, machine: Box_<M>) {
+    pub(crate) fn begin_life(&mut self, at: Instant, body: Body<M>) {
         self.life += 1;
         self.born = at;
         self.jumped = Duration::ZERO;
-        self.machine = Some(machine);
+        self.body = body;
+    }
+
+    /// Whether the process runs.
+    pub(crate) fn runs(&self) -> bool {
+        !matches!(self.body, Body::Gone)
     }
 
     /// The process ends; what is on the wire stays there.
     pub(crate) fn end_life(&mut self) {
         let life = self.life;
         self.ghosts.extend(self.flights.drain(..).map(|(bits, flight)| (life, bits, flight)));
-        self.machine = None;
+        self.body = Body::Gone;
+        self.aborted = false;
         self.wake = None;
         self.token = None;
         self.held.clear();
