@@ -30,7 +30,7 @@ const WORKFLOWS: u32 = 60;
 /// Likewise: the real server notices a lapsed lease late.
 const WORKFLOWS_REAL: u32 = 30;
 /// What docs/embedding.md promises; the linker keeps the flash, and static RAM and stack room together.
-const FLASH_MAX: u64 = 53 * 1024;
+const FLASH_MAX: u64 = 48 * 1024;
 const RAM_MAX: u64 = 12 * 1024;
 const WORKER_4_MAX: u64 = 1024;
 
