@@ -7,8 +7,12 @@ use downbeat_core::machine::{
 };
 use downbeat_core::record::Step;
 
-use crate::oracle::{Jury, Setting, Violation};
+use crate::oracle::Violation;
 use crate::record::{Header, HubState, Hubs, Line, Record};
+
+mod again;
+mod contract;
+mod judge;
 
 /// What became of a replay.
 #[derive(Debug, Default)]
@@ -25,6 +29,19 @@ pub struct Replay {
     pub divergence: Option<Divergence>,
     /// What the oracles say.
     pub verdict: Verdict,
+    /// The first line that no driver writes.
+    pub contract: Option<Misfit>,
+    /// The first line that the run of its scenario, done again, does not have.
+    pub again: Option<Misfit>,
+}
+
+/// A line that cannot be in this record.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Misfit {
+    /// The line of the record.
+    pub line: usize,
+    /// Why not.
+    pub what: String,
 }
 
 /// What the oracles say of a record.
@@ -36,8 +53,17 @@ pub struct Verdict {
     pub skipped: Vec<&'static str>,
     /// Why they, or those after a time, were not.
     pub reasons: Vec<String>,
-    /// The first rule that was broken.
-    pub violation: Option<Violation>,
+    /// The rules that were broken, each where it was first, in the order of the lines.
+    pub broken: Vec<Broken>,
+}
+
+/// A rule that is broken in a record.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Broken {
+    /// The line of the record.
+    pub line: usize,
+    /// Which rule, and how.
+    pub violation: Violation,
 }
 
 /// The core, told the same, answers something else.
@@ -101,58 +127,13 @@ pub fn replay(record: &Record) -> Replay {
             });
         }
     }
-    replay.verdict = judge(record);
+    replay.verdict = judge::judge(record);
+    replay.contract = contract::check(record);
+    match again::compare(record) {
+        Ok(misfit) => replay.again = misfit,
+        Err(reason) => replay.verdict.reasons.push(reason),
+    }
     replay
-}
-
-/// Shows the oracles what the record says, as far as they can know what came before.
-fn judge(record: &Record) -> Verdict {
-    let header = record.header();
-    let mut verdict = Verdict::default();
-    let setting = match header.and_then(|header| header.scenario.as_ref()) {
-        Some(scenario) => Setting::of(scenario),
-        None => {
-            verdict.reasons.push("the record does not show what the server did".to_owned());
-            Setting::of_workers(&record.cast().collect::<Vec<_>>()).behind(&record.hubs.list)
-        }
-    };
-    let mut jury = Jury::new(setting);
-    verdict.skipped = jury.skipped();
-    if header.is_some_and(|header| header.segment > 0) {
-        verdict.skipped.extend(jury.dismiss(|_| true));
-        let why = "it begins in the middle of a run: put the earlier segments before it (FILE.1 and so on), oldest first";
-        verdict.reasons.push(why.to_owned());
-        return verdict;
-    }
-    verdict.judges = jury.names().count();
-    let mut end = Instant::ZERO;
-    for entry in &record.entries {
-        if let Line::Gap(gap) = &entry.line {
-            let at = gap.t.as_millis() / 1_000;
-            verdict.reasons.push(format!("steps are missing at {at} s: nothing is judged from there on"));
-            return verdict;
-        }
-        let seen = match record.hub_step(&entry.line) {
-            Some(step) => {
-                end = end.max(step.at);
-                jury.see_hub(&step)
-            }
-            None => record.events_of(entry).try_for_each(|event| {
-                end = end.max(event.at());
-                jury.see(&event)
-            }),
-        };
-        if let Err(violation) = seen {
-            verdict.violation = Some(violation);
-            return verdict;
-        }
-    }
-    if record.truncated {
-        verdict.reasons.push("the record is cut off: what had not ended by then is no fault".to_owned());
-    } else {
-        verdict.violation = jury.finish(end).err();
-    }
-    verdict
 }
 
 /// The machines of a record, as far as its lines have been applied.

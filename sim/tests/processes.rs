@@ -80,7 +80,7 @@ fn records_of_processes_are_read_replayed_and_judged_as_the_world_did() {
         assert_eq!(written(&record, View::Record), text, "{}", scenario.name);
         let replay = replay(&record);
         assert_eq!((replay.divergence, replay.untried), (None, 0), "{}", scenario.name);
-        assert_eq!(replay.verdict.violation, None, "{}", scenario.name);
+        assert_eq!(replay.verdict.broken, [], "{}", scenario.name);
         assert!(replay.verdict.skipped.is_empty(), "{:?}", replay.verdict.skipped);
     }
 }
@@ -114,7 +114,7 @@ fn doctored(change: impl Fn(&str) -> Option<String>) -> (Option<usize>, Option<&
     lines[at] = change(&lines[at]).unwrap();
     let replay = replay(&parse(&lines.join("\n")));
     let line = replay.divergence.map(|found| found.line);
-    (line.map(|line| line - at), replay.verdict.violation.map(|found| found.oracle))
+    (line.map(|line| line - at), replay.verdict.broken.first().map(|found| found.violation.oracle))
 }
 
 #[test]

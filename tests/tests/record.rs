@@ -89,7 +89,7 @@ fn the_record_of_a_run_is_replayed_to_the_last_answer() {
     let record = read(&file).unwrap();
     let replay = replay(&record);
     assert_eq!(replay.divergence, None);
-    assert_eq!(replay.verdict.violation, None);
+    assert_eq!(replay.verdict.broken, []);
     assert!(replay.verdict.judges > 10, "{:?}", replay.verdict);
     assert!(replay.steps > 100 && replay.untried == 0 && replay.dropped == 0, "{replay:?}");
     let story = explain(&record, &Whose::Task("t-7".to_owned())).unwrap().to_string();
@@ -111,10 +111,12 @@ fn each_segment_is_replayed_alone() {
         let path = place.0.join(name);
         let replay = replay(&read(&path).unwrap());
         assert_eq!((replay.divergence, replay.untried), (None, 0), "{name}");
+        assert_eq!(replay.verdict.broken, [], "{name}");
+        assert!(replay.verdict.judges > 10, "{name} {:?}", replay.verdict);
         together += &std::fs::read_to_string(&path).unwrap();
     }
     assert!(!place.0.join("run.jsonl.4").exists());
     let replay = replay(&Record::from_lines("together".to_owned(), together.as_bytes()).unwrap());
-    assert_eq!(replay.verdict.violation, None);
+    assert_eq!(replay.verdict.broken, []);
     assert_eq!((replay.divergence, replay.segments >= 4), (None, true));
 }

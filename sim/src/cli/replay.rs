@@ -43,21 +43,40 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
         report(&record, &replay, out)?;
     }
     out.flush()?;
-    if let Some(broken) = &replay.verdict.violation {
-        writeln!(err, "FAIL  {broken}")?;
-    }
-    if let Some(divergence) = &replay.divergence {
-        diverged(&record, divergence, err)?;
+    let mut trouble = trouble(&record, &replay);
+    trouble.sort_by_key(|(line, _)| *line);
+    for (_, text) in &trouble {
+        writeln!(err, "{text}")?;
     }
     Ok(code)
 }
 
+/// All that is wrong, with the lines.
+fn trouble(record: &Record, replay: &Replay) -> Vec<(usize, String)> {
+    let place = |line: usize| format!("{}:{line}", record.name);
+    let mut all = Vec::new();
+    if let Some(found) = &replay.divergence {
+        all.push((found.line, diverged(&place(found.line), found)));
+    }
+    for broken in &replay.verdict.broken {
+        all.push((broken.line, format!("FAIL      {} {}", place(broken.line), broken.violation)));
+    }
+    for (word, misfit) in [("CONTRACT", &replay.contract), ("DIFFERS ", &replay.again)] {
+        all.extend(misfit.as_ref().map(|it| (it.line, format!("{word}  {} {}", place(it.line), it.what))));
+    }
+    all
+}
+
 fn exit_code(replay: &Replay) -> u8 {
-    match (&replay.verdict.violation, replay.divergence) {
-        (Some(broken), _) if broken.is_liveness() => LIVENESS,
-        (Some(_), _) => SAFETY,
-        (None, Some(_)) => DIVERGENCE,
-        (None, None) => PASS,
+    let broken = &replay.verdict.broken;
+    if broken.iter().any(|broken| !broken.violation.is_liveness()) {
+        SAFETY
+    } else if !broken.is_empty() {
+        LIVENESS
+    } else if replay.divergence.is_some() || replay.contract.is_some() || replay.again.is_some() {
+        DIVERGENCE
+    } else {
+        PASS
     }
 }
 
@@ -74,15 +93,26 @@ struct Told<'a> {
     judged_rules: usize,
     not_judged: &'a [&'static str],
     because: &'a [String],
-    violation: Option<Broken<'a>>,
+    /// Each broken rule once, in the order of the lines.
+    violations: Vec<Broken<'a>>,
     divergence: Option<Diverged>,
+    contract: Option<Misfit<'a>>,
+    differs: Option<Misfit<'a>>,
 }
 
 #[derive(Serialize)]
 struct Broken<'a> {
+    line: usize,
     oracle: &'static str,
     at_us: u64,
     worker: Option<u32>,
+    what: &'a str,
+}
+
+/// A line that no driver writes, or that the scenario's run does not have.
+#[derive(Serialize)]
+struct Misfit<'a> {
+    line: usize,
     what: &'a str,
 }
 
@@ -109,12 +139,7 @@ fn told<'a>(record: &'a Record, replay: &'a Replay, exit_code: u8) -> Told<'a> {
         judged_rules: verdict.judges,
         not_judged: &verdict.skipped,
         because: &verdict.reasons,
-        violation: verdict.violation.as_ref().map(|broken| Broken {
-            oracle: broken.oracle,
-            at_us: broken.at.as_micros(),
-            worker: broken.worker,
-            what: &broken.what,
-        }),
+        violations: verdict.broken.iter().map(told_of).collect(),
         divergence: replay.divergence.as_ref().map(|found| Diverged {
             line: found.line,
             at_us: found.at.as_micros(),
@@ -123,12 +148,33 @@ fn told<'a>(record: &'a Record, replay: &'a Replay, exit_code: u8) -> Told<'a> {
             recorded: answered(&found.recorded),
             core: answered(&found.core),
         }),
+        contract: misfit(replay.contract.as_ref()),
+        differs: misfit(replay.again.as_ref()),
     }
+}
+
+fn told_of(broken: &replay::Broken) -> Broken<'_> {
+    let violation = &broken.violation;
+    Broken {
+        line: broken.line,
+        oracle: violation.oracle,
+        at_us: violation.at.as_micros(),
+        worker: violation.worker,
+        what: &violation.what,
+    }
+}
+
+fn misfit(found: Option<&replay::Misfit>) -> Option<Misfit<'_>> {
+    found.map(|found| Misfit { line: found.line, what: &found.what })
 }
 
 fn report(record: &Record, replay: &Replay, out: &mut dyn Write) -> io::Result<()> {
     if record.truncated {
-        writeln!(out, "note: the last line is cut off (the writer was stopped while it wrote) and left out")?;
+        let line = record.entries.last().map_or(0, |entry| entry.number) + 1;
+        writeln!(
+            out,
+            "note: line {line}, the last, is cut off (the writer was stopped while it wrote) and left out"
+        )?;
     }
     if replay.dropped > 0 {
         writeln!(
@@ -148,18 +194,33 @@ fn report(record: &Record, replay: &Replay, out: &mut dyn Write) -> io::Result<(
         writeln!(out, "  because {reason}")?;
     }
     if exit_code(replay) == PASS {
-        let rules = if verdict.judges > 0 { ", and no rule is broken" } else { "" };
-        writeln!(out, "the core gives every recorded answer again{rules}")?;
+        writeln!(out, "{}", in_words(replay))?;
     }
     Ok(())
 }
 
-fn diverged(record: &Record, found: &Divergence, err: &mut dyn Write) -> io::Result<()> {
+/// Claims no more than was checked.
+fn in_words(replay: &Replay) -> String {
+    let answers = match (replay.steps, replay.untried) {
+        (0, _) => "no answer was tried".to_owned(),
+        (_, 0) => "the core gives every recorded answer again".to_owned(),
+        (tried, untried) => {
+            format!("the core gives {tried} recorded answers again; {untried} were not tried")
+        }
+    };
+    let rules = if replay.verdict.judges > 0 { "no rule is broken" } else { "no rule was judged" };
+    format!("{answers}, and {rules}")
+}
+
+fn diverged(place: &str, found: &Divergence) -> String {
     let who = found.worker.map_or_else(|| "the hub".to_owned(), |worker| format!("worker {worker}"));
-    writeln!(err, "DIVERGES  {}:{} at {} {who}", record.name, found.line, words::time(found.at))?;
-    writeln!(err, "      told       {}", words::input(&found.input))?;
-    writeln!(err, "      recorded   {}", answered(&found.recorded))?;
-    writeln!(err, "      core       {}", answered(&found.core))
+    format!(
+        "DIVERGES  {place} at {} {who}\n      told       {}\n      recorded   {}\n      core       {}",
+        words::time(found.at),
+        words::input(&found.input),
+        answered(&found.recorded),
+        answered(&found.core)
+    )
 }
 
 fn answered(answered: &Answered) -> String {

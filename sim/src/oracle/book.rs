@@ -201,6 +201,29 @@ pub struct Held {
 }
 
 impl Held {
+    /// A task of which no more is known.
+    pub(super) fn of_state(slot: SlotId, key: TaskKey) -> Self {
+        Self {
+            slot,
+            key,
+            outcome: None,
+            run_at: Instant::ZERO,
+            ended_at: Instant::ZERO,
+            recalled: false,
+            attempt: 0,
+            report: Range::OPEN,
+            reporting: false,
+            unsure_since: None,
+            rejected: false,
+            store_failed: true,
+            settled: false,
+            lease: Duration::ZERO,
+            extend: Range::OPEN,
+            refusals: 0,
+            extension_refused: false,
+        }
+    }
+
     /// Whether its outcome is final.
     #[must_use]
     pub fn is_final(&self) -> bool {

@@ -75,6 +75,8 @@ pub struct PollGate {
     pub opens: Range,
     /// What decides that.
     pub why: Why,
+    /// It may as well be a `Retry-After` that decides: which of the two ends later, jitter says.
+    pub unsure: bool,
     /// Empty polls in a row.
     pub empties: u32,
     /// Failed polls in a row.
@@ -84,21 +86,41 @@ pub struct PollGate {
     /// The end of the latest `Retry-After`.
     hold: Range,
     follow_up: bool,
-    /// The record leaves open what an answer did to the gate: nothing is said of it any more in this life.
+    /// The record leaves open what an answer did to the gate: nothing is said of it until that is clear again.
     pub vague: bool,
+    /// The poll in flight was sent after all that is unclear.
+    settles: bool,
+    /// When the latest poll was sent, if it found nothing while the gate was vague.
+    empty_since: Option<Instant>,
 }
 
 impl PollGate {
     pub(super) const OPEN: Self = Self {
         opens: Range::OPEN,
         why: Why::Empty,
+        unsure: false,
         empties: 0,
         failures: 0,
         refusals: 0,
         hold: Range::OPEN,
         follow_up: false,
         vague: false,
+        settles: false,
+        empty_since: None,
     };
+
+    /// A gate of which everything is known: `counts` are the empty, failed and refused polls in a row.
+    pub(super) fn known(
+        at: Instant,
+        why: Why,
+        counts: (u32, u32, u32),
+        hold: Instant,
+        follow_up: bool,
+    ) -> Self {
+        let (empties, failures, refusals) = counts;
+        let (opens, hold) = (Range::at(at), Range::at(hold));
+        Self { opens, why, empties, failures, refusals, hold, follow_up, ..Self::OPEN }
+    }
 
     /// How a poll sent now asks.
     #[must_use]
@@ -112,6 +134,15 @@ impl PollGate {
         }
     }
 
+    /// How a poll asks that the server may hold for so long. What is held is long; what is not may be anything.
+    pub(super) fn sent_kind(&self, policy: &Policy, wait: Duration) -> PollKind {
+        match self.kind(policy) {
+            PollKind::Short | PollKind::Long | PollKind::FollowUp if !wait.is_zero() => PollKind::Long,
+            PollKind::Long if self.vague => PollKind::Short,
+            kind @ (PollKind::Short | PollKind::Long | PollKind::FollowUp) => kind,
+        }
+    }
+
     pub(super) fn is_quiet(&self, policy: &Policy) -> bool {
         !policy.long_poll.is_zero() && empty_delay(self.empties) >= policy.poll_interval
     }
@@ -119,6 +150,7 @@ impl PollGate {
     /// A poll, or the poll inside a report, brought tasks.
     pub(super) fn brought(&mut self, now: Instant, kind: PollKind, got: u16, asked: u16, policy: &Policy) {
         self.answered();
+        self.clear_by_answer(kind, true, policy);
         self.close(Range::at(now), Why::Empty);
         match kind {
             PollKind::Long => self.follow_up = true,
@@ -130,6 +162,8 @@ impl PollGate {
 
     pub(super) fn empty(&mut self, sent: Instant, now: Instant, kind: PollKind, policy: &Policy) {
         self.answered();
+        self.clear_by_answer(kind, false, policy);
+        self.empty_since = (self.vague && self.settles).then_some(sent);
         if kind == PollKind::FollowUp {
             self.follow_up = false;
             return self.close(Range::at(now), Why::Empty);
@@ -161,20 +195,70 @@ impl PollGate {
         }
     }
 
+    /// What an answer did to the gate cannot be told.
+    pub(super) fn make_vague(&mut self) {
+        self.vague = true;
+        self.settles = false;
+        self.empty_since = None;
+    }
+
     /// Whether a failure keeps it closed: then a report that was a poll too says nothing of it. `None`: perhaps.
     pub(super) fn is_failing(&self, now: Instant) -> Option<bool> {
-        if self.why == Why::Empty || self.opens.hi <= now {
+        if self.vague {
+            None
+        } else if self.opens.hi <= now || (self.why == Why::Empty && !self.unsure) {
             Some(false)
         } else {
-            (self.opens.lo > now).then_some(true)
+            (self.opens.lo > now && !self.unsure).then_some(true)
         }
     }
 
-    /// A wait tells when the gate opens.
-    pub(super) fn told(&mut self, until: Instant) {
+    /// A wait tells when the gate opens, and for what it is closed.
+    pub(super) fn told(&mut self, until: Instant, why: Why, policy: &Policy) {
+        if self.vague {
+            return self.clear_by_wait(until, why, policy);
+        }
         if self.opens.lo <= until && until <= self.opens.hi {
             self.opens = Range::at(until);
+            (self.why, self.unsure) = (why, false);
+            if why == Why::RetryAfter {
+                self.hold = self.opens;
+            }
         }
+    }
+
+    /// The answer to a poll after which nothing of what was unclear matters any more.
+    fn clear_by_answer(&mut self, kind: PollKind, brought: bool, policy: &Policy) {
+        if !(self.vague && self.settles) {
+            return;
+        }
+        let short = policy.long_poll.is_zero() && brought;
+        // A long poll is sent only where the delays have reached the interval: how many empty polls there were is no
+        // matter then.
+        let long = kind == PollKind::Long;
+        if long {
+            let whole = |n: &u32| empty_delay(*n) >= policy.poll_interval;
+            self.empties = (0..64).find(whole).unwrap_or(64).max(self.empties);
+            self.follow_up = false;
+        }
+        self.vague &= !(short || long);
+    }
+
+    /// After an empty poll the wait says how many there were, where no jitter hides it.
+    fn clear_by_wait(&mut self, until: Instant, why: Why, policy: &Policy) {
+        let exact = policy.empty_jitter == 0 && policy.long_poll.is_zero() && why == Why::Empty;
+        let Some(sent) = self.empty_since.filter(|_| exact) else { return };
+        let delay = sent.until(until);
+        let fits = |n: &u32| empty_delay(*n).min(policy.poll_interval) == delay;
+        if let Some(empties) = (1..64).find(fits) {
+            *self = Self { empties, opens: Range::at(until), why, ..Self::OPEN };
+        }
+    }
+
+    /// A poll was sent that is not part of a report.
+    pub(super) fn polled(&mut self) {
+        self.passed();
+        self.settles = true;
     }
 
     /// A poll was sent, so that the latest `Retry-After` is over, wherever in its range it ended.
@@ -188,7 +272,8 @@ impl PollGate {
     }
 
     fn close(&mut self, opens: Range, why: Why) {
-        self.why = if self.hold.hi > opens.lo { Why::RetryAfter } else { why };
+        self.why = if self.hold.lo > opens.hi { Why::RetryAfter } else { why };
+        self.unsure = self.why == Why::Empty && self.hold.hi > opens.lo;
         self.opens = opens.max(self.hold);
     }
 }
@@ -271,6 +356,11 @@ impl TokenGate {
             opens: Range::OPEN,
             vague: false,
         }
+    }
+
+    /// A token of which these things are known.
+    pub(super) const fn known(keyed: bool, fresh: bool, proven: bool) -> Self {
+        Self { keyed, fresh, proven, ..Self::new(keyed) }
     }
 
     /// A wait tells when the gate opens.

@@ -189,16 +189,29 @@ impl Jury {
         if let Some(violation) = &self.violation {
             return Err(violation.clone());
         }
-        let ruling = self.hub_step(step);
-        if let Err(violation) = &ruling {
-            self.violation = Some(violation.clone());
-        }
-        ruling
+        self.violation = self.rule_hub(step).into_iter().next();
+        self.violation.clone().map_or(Ok(()), Err)
     }
 
-    fn hub_step(&mut self, step: &HubStep) -> Result<(), Violation> {
-        let Some(index) = self.hubs.iter().position(|hub| hub.number == step.hub) else { return Ok(()) };
-        let Some(hub) = self.hubs.get_mut(index) else { return Ok(()) };
+    /// Sees a step of a hub in a record that somebody may have changed: the rules that are broken here. Each speaks
+    /// once.
+    pub fn see_all_of_hub(&mut self, step: &HubStep) -> Vec<Violation> {
+        self.collects = true;
+        let mut found = self.rule_hub(step);
+        self.silence(&mut found);
+        found
+    }
+
+    fn rule_hub(&mut self, step: &HubStep) -> Vec<Violation> {
+        let mut found = Vec::new();
+        self.check_order(step.at, step.to, &mut found);
+        self.hub_step(step, &mut found);
+        found
+    }
+
+    fn hub_step(&mut self, step: &HubStep, found: &mut Vec<Violation>) {
+        let Some(index) = self.hubs.iter().position(|hub| hub.number == step.hub) else { return };
+        let Some(hub) = self.hubs.get_mut(index) else { return };
         let before = hub.latest;
         if !hub.is_free() {
             hub.trouble_at = Some(step.at);
@@ -206,26 +219,27 @@ impl Jury {
         hub.latest = hub.latest.max(step.local);
         match (step.told, step.input) {
             (Some(worker), input) if step.to == Some(worker) => self.hear(index, step, worker, &input),
-            (Some(worker), input) => self.tell(index, step, worker, &input)?,
+            (Some(worker), input) => self.tell(index, step, worker, &input, found),
             (None, Input::Control(_)) => {
                 for worker in hub.members.clone() {
-                    self.tell(index, step, worker, &step.input)?;
+                    self.tell(index, step, worker, &step.input, found);
                 }
             }
             (None, Input::Replied { call, reply }) => hub.refreshed(step.at, call, &reply),
             (None, Input::Tick | Input::Leased { .. } | Input::Finished { .. } | Input::Token(_)) => {}
         }
         match step.to {
-            Some(worker) if step.told == step.to => self.answer(index, step, before, worker, step.input),
+            Some(worker) if step.told == step.to => {
+                self.answer(index, step, before, worker, step.input, found);
+            }
             Some(worker) => {
                 self.hear(index, step, worker, &Input::Tick);
-                self.answer(index, step, before, worker, Input::Tick)
+                self.answer(index, step, before, worker, Input::Tick, found);
             }
             None => {
                 self.bring_to_date(index, step);
-                self.judge_hub(index, step, before)?;
+                self.judge_hub(index, step, before, found);
                 self.note_hub(index, step);
-                Ok(())
             }
         }
     }
@@ -262,9 +276,9 @@ impl Jury {
     }
 
     /// Tells a worker's judges of an input that another is answered to.
-    fn tell(&mut self, index: usize, step: &HubStep, worker: u32, input: &Input) -> Result<(), Violation> {
+    fn tell(&mut self, index: usize, step: &HubStep, worker: u32, input: &Input, found: &mut Vec<Violation>) {
         self.hear(index, step, worker, input);
-        self.judge_member(step, worker, input, &NOTHING)
+        self.judge_member(step, worker, input, &NOTHING, found);
     }
 
     fn answer(
@@ -274,7 +288,8 @@ impl Jury {
         before: Instant,
         worker: u32,
         input: Input,
-    ) -> Result<(), Violation> {
+        found: &mut Vec<Violation>,
+    ) {
         let full = self.hubs.get(index).is_some_and(|hub| hub.calls() >= usize::from(hub.policy.max_calls));
         if full && step.action.call().is_some() {
             // Somebody may have given up its calls by the clock alone.
@@ -283,13 +298,11 @@ impl Jury {
                 self.hear(index, step, other, &Input::Tick);
             }
         }
-        self.judge_hub(index, step, before)?;
-        self.judge_member(step, worker, &input, &step.action)?;
-        let (Some(hub), Some(page)) = (self.hubs.get_mut(index), self.pages.get_mut(worker as usize)) else {
-            return Ok(());
-        };
-        hub.lend(page, |page| page.note(step.at, &input, &step.action));
-        Ok(())
+        self.judge_hub(index, step, before, found);
+        self.judge_member(step, worker, &input, &step.action, found);
+        if let (Some(hub), Some(page)) = (self.hubs.get_mut(index), self.pages.get_mut(worker as usize)) {
+            hub.lend(page, |page| page.note(step.at, &input, &step.action));
+        }
     }
 
     fn judge_member(
@@ -298,32 +311,38 @@ impl Jury {
         worker: u32,
         input: &Input,
         action: &Action,
-    ) -> Result<(), Violation> {
-        let Some(page) = self.pages.get(worker as usize) else { return Ok(()) };
+        found: &mut Vec<Violation>,
+    ) {
+        let shows = self.shows(step.hub, step.at, &step.input);
+        let Some(page) = self.pages.get(worker as usize) else { return };
         let (at, local, healed_at) = (step.at, step.local, self.healed_at);
         let (before, mode_before) = (page.before, page.mode_before);
-        let step = Step { at, worker, local, before, mode_before, input, action, page, healed_at };
+        let now = page.latest.min(shows.map_or(local, |(shows, _)| shows));
+        let step =
+            Step { at, worker, local, before, shows, now, mode_before, input, action, page, healed_at };
         for oracle in &mut self.oracles {
-            oracle.step(&step).map_err(|what| violation(&**oracle, at, Some(worker), what))?;
+            if let Err(what) = oracle.step(&step) {
+                found.push(violation(&**oracle, at, Some(worker), what));
+            }
         }
         if let Some(probes) = &mut self.probes {
             probes.step(&step);
         }
-        Ok(())
     }
 
-    fn judge_hub(&mut self, index: usize, step: &HubStep, before: Instant) -> Result<(), Violation> {
-        let Some(hub) = self.hubs.get(index) else { return Ok(()) };
+    fn judge_hub(&mut self, index: usize, step: &HubStep, before: Instant, found: &mut Vec<Violation>) {
+        let Some(hub) = self.hubs.get(index) else { return };
         let (pages, healed_at) = (&self.pages[..], self.healed_at);
         let view = HubView { index, step, before, hub, pages, healed_at };
         for oracle in &mut self.oracles {
             let who = step.to.unwrap_or(step.hub);
-            oracle.hub_step(&view).map_err(|what| violation(&**oracle, step.at, Some(who), what))?;
+            if let Err(what) = oracle.hub_step(&view) {
+                found.push(violation(&**oracle, step.at, Some(who), what));
+            }
         }
         if let (Some(probes), Some((_, why))) = (&mut self.probes, view.wait()) {
             probes.hub_wait(why);
         }
-        Ok(())
     }
 
     fn note_hub(&mut self, index: usize, step: &HubStep) {

@@ -186,7 +186,7 @@ impl Page {
             self.gate.report_failed(self.latest, reply, &policy);
             match self.gate.is_failing(self.latest) {
                 Some(true) => {}
-                None => self.gate.vague = true,
+                None => self.gate.make_vague(),
                 Some(false) if call.ran => self.gate.brought(self.latest, PollKind::Short, 1, 1, &policy),
                 Some(false) if reply.is_ok() => {
                     self.gate.empty(call.sent, self.latest, PollKind::Short, &policy);
@@ -301,8 +301,8 @@ impl Page {
                 self.push(at, call, CallKind::Spill { slot });
             }
             Action::Poll { call, count, wait } => {
-                self.gate.passed();
-                let kind = self.gate.kind(&self.policy);
+                self.gate.polled();
+                let kind = self.gate.sent_kind(&self.policy, wait);
                 self.send(at, call, CallKind::Poll { count, kind, wait });
             }
             Action::Recall { slot } => {
@@ -317,7 +317,10 @@ impl Page {
             Action::Wait { until: Some(until), why: Why::Auth } if self.gate.why != Why::Auth => {
                 self.token.told(until);
             }
-            Action::Wait { until: Some(until), why: Why::Failing | Why::RetryAfter } => self.gate.told(until),
+            Action::Wait { until: Some(until), why: why @ (Why::Empty | Why::Failing | Why::RetryAfter) } => {
+                let policy = self.policy;
+                self.gate.told(until, why, &policy);
+            }
             Action::Ignore { .. } | Action::Wait { .. } => {}
         }
     }

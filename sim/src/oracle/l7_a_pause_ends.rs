@@ -50,7 +50,7 @@ impl Oracle for APauseEnds {
 }
 
 fn waits(page: &Page, at: Instant, until: Option<Instant>) -> Ruling {
-    if !page.wants_poll() || page.gate.why != Why::Empty {
+    if !page.wants_poll() || page.gate.why != Why::Empty || page.gate.unsure {
         return Ok(());
     }
     let due = at.after(page.policy.poll_interval);

@@ -2,9 +2,11 @@
 //! [`book`] what the record says so far, and say where a rule was broken.
 
 pub mod book;
+mod clock;
 pub mod gates;
 pub mod hubs;
 mod keep;
+mod resume;
 mod setting;
 
 mod l1_every_task_ends;
@@ -43,6 +45,7 @@ use std::fmt;
 use downbeat_core::machine::{Action, Input, Instant};
 
 use self::book::{Mode, Page};
+pub use self::clock::Clocks;
 use self::hubs::{HubPage, HubView};
 pub(crate) use self::setting::YIELDS_MAX;
 pub use self::setting::{Bounds, Setting};
@@ -61,6 +64,10 @@ pub struct Step<'a> {
     pub local: Instant,
     /// What its clock had shown at the latest before.
     pub before: Instant,
+    /// What its clock must show at that true time, where that is known, and whether it may be told less.
+    pub shows: Option<(Instant, bool)>,
+    /// The time for gates: the latest that it has seen, unless the record contradicts itself: then the earlier.
+    pub now: Instant,
     /// How far it was before this step.
     pub mode_before: Mode,
     /// What it was told.
@@ -185,6 +192,10 @@ pub struct Jury {
     oracles: Vec<Box<dyn Oracle>>,
     violation: Option<Violation>,
     probes: Option<Probes>,
+    /// Goes on after a broken rule; each rule speaks once.
+    collects: bool,
+    /// The latest true time.
+    latest: Instant,
 }
 
 impl Jury {
@@ -216,7 +227,17 @@ impl Jury {
                 }
             }
         }
-        Self { setting, pages, hubs, healed_at: None, oracles, violation: None, probes: None }
+        Self {
+            setting,
+            pages,
+            hubs,
+            healed_at: None,
+            oracles,
+            violation: None,
+            probes: None,
+            collects: false,
+            latest: Instant::ZERO,
+        }
     }
 
     /// Counts the situations that the run meets, from here on.
@@ -262,28 +283,21 @@ impl Jury {
         if let Some(violation) = &self.violation {
             return Err(violation.clone());
         }
-        let ruling = match event {
-            Event::Step { at, worker, local, input, action } => {
-                self.step(*at, *worker, *local, input, action)
+        match self.rule(event).into_iter().next() {
+            Some(violation) => {
+                self.violation = Some(violation.clone());
+                Err(violation)
             }
-            Event::Server { at, effect } => self.server(*at, effect),
-            Event::Started { worker, .. } | Event::Crashed { worker, .. } => {
-                self.life(*worker, matches!(event, Event::Started { .. }));
-                Ok(())
-            }
-            Event::Healed { at } => {
-                self.healed_at = Some(*at);
-                for oracle in &mut self.oracles {
-                    oracle.healed(*at);
-                }
-                Ok(())
-            }
-            Event::Fault { .. } | Event::Stored { .. } => Ok(()),
-        };
-        if let Err(violation) = &ruling {
-            self.violation = Some(violation.clone());
+            None => Ok(()),
         }
-        ruling
+    }
+
+    /// Sees one event of a record that somebody may have changed: the rules that are broken here. Each speaks once.
+    pub fn see_all(&mut self, event: &Event) -> Vec<Violation> {
+        self.collects = true;
+        let mut found = self.rule(event);
+        self.silence(&mut found);
+        found
     }
 
     /// The run is over.
@@ -294,15 +308,80 @@ impl Jury {
         if let Some(violation) = &self.violation {
             return Err(violation.clone());
         }
+        self.finish_all(at).into_iter().next().map_or(Ok(()), Err)
+    }
+
+    /// The rules that are broken by what has not happened when the run is over.
+    pub fn finish_all(&mut self, at: Instant) -> Vec<Violation> {
+        let mut found = Vec::new();
         for oracle in &mut self.oracles {
-            oracle.finish(at, &self.pages).map_err(|(worker, what)| Violation {
-                oracle: oracle.name(),
-                at,
-                worker,
-                what,
-            })?;
+            if let Err((worker, what)) = oracle.finish(at, &self.pages) {
+                found.push(Violation { oracle: oracle.name(), at, worker, what });
+            }
         }
-        Ok(())
+        found
+    }
+
+    /// Sends those home who have spoken; each is heard once.
+    fn silence(&mut self, found: &mut Vec<Violation>) {
+        let mut heard: Vec<&str> = Vec::new();
+        found.retain(|broken| {
+            let first = !heard.contains(&broken.oracle);
+            heard.push(broken.oracle);
+            first
+        });
+        if !found.is_empty() {
+            self.oracles.retain(|oracle| !heard.contains(&oracle.name()));
+        }
+    }
+
+    fn rule(&mut self, event: &Event) -> Vec<Violation> {
+        let mut found = Vec::new();
+        let worker = if let Event::Step { worker, .. } = event { Some(*worker) } else { None };
+        self.check_order(event.at(), worker, &mut found);
+        match event {
+            Event::Step { at, worker, local, input, action } => {
+                self.step(*at, *worker, *local, input, action, &mut found);
+            }
+            Event::Server { at, effect } => self.server(*at, effect, &mut found),
+            Event::Started { at, worker } => {
+                if let Some(clocks) = &mut self.setting.clocks {
+                    clocks.start(*worker, *at);
+                }
+                self.life(*worker, true);
+            }
+            Event::Crashed { worker, .. } => self.life(*worker, false),
+            Event::Healed { at } => {
+                self.healed_at = Some(*at);
+                for oracle in &mut self.oracles {
+                    oracle.healed(*at);
+                }
+            }
+            Event::Fault { index, begins: true, .. } => {
+                if let Some(clocks) = &mut self.setting.clocks {
+                    clocks.fault(*index);
+                }
+            }
+            Event::Fault { .. } | Event::Stored { .. } => {}
+        }
+        found
+    }
+
+    /// True time does not run backwards.
+    fn check_order(&mut self, at: Instant, worker: Option<u32>, found: &mut Vec<Violation>) {
+        let before = self.latest;
+        self.latest = before.max(at);
+        let judged = || self.oracles.iter().any(|oracle| oracle.name() == s15_time::NAME);
+        if at < before && judged() {
+            let what = format!("the record runs backwards: from {} to {}", secs(before), secs(at));
+            found.push(Violation { oracle: s15_time::NAME, at, worker, what });
+        }
+    }
+
+    /// What a clock must show at a true time, where that is known, and whether a step may be told less.
+    fn shows(&self, number: u32, at: Instant, input: &Input) -> Option<(Instant, bool)> {
+        let clocks = self.setting.clocks.as_ref()?;
+        Some((clocks.shows(number, at)?, clocks.may_go_back() && *input != Input::Tick))
     }
 
     fn step(
@@ -312,43 +391,45 @@ impl Jury {
         local: Instant,
         input: &Input,
         action: &Action,
-    ) -> Result<(), Violation> {
-        let Some(page) = self.pages.get_mut(worker as usize) else { return Ok(()) };
+        found: &mut Vec<Violation>,
+    ) {
+        let shows = self.shows(worker, at, input);
+        let Some(page) = self.pages.get_mut(worker as usize) else { return };
         let (before, mode_before, seed) = (page.latest, page.mode, page.is_seed());
         page.hear(at, local, input);
         let healed_at = self.healed_at;
-        let step = Step { at, worker, local, before, mode_before, input, action, page, healed_at };
+        let now = page.latest.min(shows.map_or(local, |(shows, _)| shows));
+        let step =
+            Step { at, worker, local, before, shows, now, mode_before, input, action, page, healed_at };
         for oracle in &mut self.oracles {
             if seed && !oracle.judges_seed() {
                 continue;
             }
-            oracle.step(&step).map_err(|what| Violation {
-                oracle: oracle.name(),
-                at,
-                worker: Some(worker),
-                what,
-            })?;
+            if let Err(what) = oracle.step(&step) {
+                found.push(Violation { oracle: oracle.name(), at, worker: Some(worker), what });
+                if !self.collects {
+                    break;
+                }
+            }
         }
         if let Some(probes) = &mut self.probes {
             probes.step(&step);
         }
         page.note(at, input, action);
-        Ok(())
     }
 
-    fn server(&mut self, at: Instant, effect: &Effect) -> Result<(), Violation> {
+    fn server(&mut self, at: Instant, effect: &Effect, found: &mut Vec<Violation>) {
         if let Some(probes) = &mut self.probes {
             probes.server(effect);
         }
         for oracle in &mut self.oracles {
-            oracle.server(at, effect, &self.pages).map_err(|what| Violation {
-                oracle: oracle.name(),
-                at,
-                worker: None,
-                what,
-            })?;
+            if let Err(what) = oracle.server(at, effect, &self.pages) {
+                found.push(Violation { oracle: oracle.name(), at, worker: None, what });
+                if !self.collects {
+                    break;
+                }
+            }
         }
-        Ok(())
     }
 
     fn life(&mut self, worker: u32, begins: bool) {
@@ -381,7 +462,7 @@ impl Watcher for Jury {
 fn all(setting: &Setting) -> Vec<Box<dyn Oracle>> {
     vec![
         Box::new(s01_conservation::Conservation),
-        Box::new(s02_no_result_lost::NoResultLost),
+        Box::new(s02_no_result_lost::NoResultLost::new(setting)),
         Box::new(s03_one_effect::OneEffect::default()),
         Box::new(s04_no_dangerous_repeat::NoDangerousRepeat),
         Box::new(s05_no_double_run::NoDoubleRun::new(setting)),

@@ -9,18 +9,33 @@ use super::{Oracle, Ruling, Setting, Step};
 use crate::event::Effect;
 
 /// No two runs of a task overlap, in one worker or across the fleet. A lapsed lease gives the retry a new key, so that
-/// two runs of one key are a mistake; but for a task that the server handed out without a lease, as a second delivery.
+/// two runs of one key are a mistake; but for a task that the server handed out without a lease, as a second delivery,
+/// where it does so.
 #[derive(Debug)]
 pub(super) struct NoDoubleRun {
     runs: BTreeMap<TaskKey, u32>,
     sees_server: bool,
+    delivers_twice: bool,
     /// Who was given a lease with which call.
     leased: BTreeSet<(TaskKey, u32, u64)>,
 }
 
 impl NoDoubleRun {
     pub(super) fn new(setting: &Setting) -> Self {
-        Self { runs: BTreeMap::new(), sees_server: setting.sees_server, leased: BTreeSet::new() }
+        let (sees_server, delivers_twice) = (setting.sees_server, setting.delivers_twice);
+        Self { runs: BTreeMap::new(), sees_server, delivers_twice, leased: BTreeSet::new() }
+    }
+
+    /// A run that the server did not ask for. A second delivery goes to the worker that has the task.
+    fn unleased(&self, worker: u32, key: TaskKey) -> Ruling {
+        let key_of = key.to_u128();
+        match self.runs.get(&key) {
+            Some(other) if *other != worker => {
+                Err(format!("runs task {key_of:032x} while worker {other} runs it"))
+            }
+            _ if self.delivers_twice => Ok(()),
+            _ => Err(format!("runs task {key_of:032x}, which the server has not handed to it")),
+        }
     }
 
     fn is_leased(&mut self, step: &Step<'_>, key: TaskKey) -> bool {
@@ -51,7 +66,12 @@ impl Oracle for NoDoubleRun {
                 }
                 Ok(())
             }
-            Action::Run { key, .. } if !self.is_leased(step, key) => Ok(()),
+            Action::Run { key, .. }
+                if step.page.all().any(|held| held.key == key && held.outcome.is_none()) =>
+            {
+                Err(format!("runs task {:032x} while it runs it already", key.to_u128()))
+            }
+            Action::Run { key, .. } if !self.is_leased(step, key) => self.unleased(step.worker, key),
             Action::Run { key, .. } => match self.runs.insert(key, step.worker) {
                 Some(other) => Err(format!(
                     "runs task {:032x} while worker {other} runs it, whose lease has not ended",

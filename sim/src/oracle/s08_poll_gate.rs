@@ -14,7 +14,7 @@ impl Oracle for PollGate {
     }
 
     fn step(&mut self, step: &Step<'_>) -> Ruling {
-        let (page, now) = (step.page, step.page.latest);
+        let (page, now) = (step.page, step.now);
         let opens = page.gate.opens;
         if page.gate.vague {
             return Ok(());
@@ -35,7 +35,7 @@ impl Oracle for PollGate {
                 Ok(())
             }
             Action::Wait { until: Some(until), why: Why::Empty | Why::Failing | Why::RetryAfter } => {
-                if until < opens.lo || until > opens.hi.max(now) {
+                if until < opens.lo || until > opens.hi.max(page.latest) {
                     return Err(format!(
                         "waits for the poll gate until {}, which opens from {} to {}",
                         secs(until),

@@ -10,6 +10,9 @@ use super::{HubView, Oracle, Ruling, Setting, Step, secs};
 /// From here on a step of time is a jump.
 const JUMP: Duration = Duration::from_secs(600);
 
+/// The rule's number and name.
+pub(super) const NAME: &str = "S15 time";
+
 /// An earlier `now` counts as the latest seen; a jump over hours brings one round of what is due.
 #[derive(Debug)]
 pub(super) struct Time {
@@ -26,11 +29,12 @@ impl Time {
 
 impl Oracle for Time {
     fn name(&self) -> &'static str {
-        "S15 time"
+        NAME
     }
 
     fn step(&mut self, step: &Step<'_>) -> Ruling {
         let page = step.page;
+        clock(step)?;
         if page.is_held() {
             return Ok(());
         }
@@ -91,4 +95,18 @@ fn count(since: &mut Option<u32>, jumped: bool, action: &Action, most: u32) -> R
         (None, _) => {}
     }
     Ok(())
+}
+
+/// In a simulation a clock's time is known, up to the steps that are told an earlier one.
+fn clock(step: &Step<'_>) -> Ruling {
+    let Some((shows, may_be_earlier)) = step.shows else { return Ok(()) };
+    if step.local == shows || (step.local < shows && may_be_earlier) {
+        return Ok(());
+    }
+    Err(format!(
+        "its clock shows {} at {} of true time, where it must show {}",
+        secs(step.local),
+        secs(step.at),
+        secs(shows)
+    ))
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use downbeat_core::machine::Policy;
 
+use super::clock::Clocks;
 use crate::record::Hub;
-use crate::scenario::{Process, Scenario, Span, Spread, Tasks, Workers};
+use crate::scenario::{FaultKind, Process, Scenario, Span, Spread, Tasks, Workers};
 
 /// What every oracle may know before the run.
 #[derive(Clone, Debug)]
@@ -18,6 +19,10 @@ pub struct Setting {
     pub hubs: Vec<Hub>,
     /// Events of the server are among those shown.
     pub sees_server: bool,
+    /// The server may hand a task out a second time without a lease.
+    pub delivers_twice: bool,
+    /// What the workers' clocks must show, where that is known.
+    pub clocks: Option<Clocks>,
     /// Bounds of liveness.
     pub bounds: Bounds,
 }
@@ -55,7 +60,9 @@ impl Setting {
         }
         let bounds = Bounds::of(scenario, &policies);
         let hubs = Hub::of_scenario(scenario);
-        Self { policies, capacities, hubs, sees_server: true, bounds }
+        let delivers_twice = scenario.faults.iter().any(|fault| fault.kind == FaultKind::Duplicate);
+        let clocks = Some(Clocks::of(scenario));
+        Self { policies, capacities, hubs, sees_server: true, delivers_twice, clocks, bounds }
     }
 
     /// Workers of a record, without a server to see.
@@ -71,7 +78,8 @@ impl Setting {
             token_had: long,
         };
         let capacities = workers.iter().map(|(_, capacity)| *capacity).collect();
-        Self { policies, capacities, hubs: Vec::new(), sees_server: false, bounds }
+        let hubs = Vec::new();
+        Self { policies, capacities, hubs, sees_server: false, delivers_twice: true, clocks: None, bounds }
     }
 
     /// The same workers, some of them behind these hubs.
@@ -90,7 +98,7 @@ impl Bounds {
         let update = longest(|policy| policy.update.iter().copied().max().unwrap_or_default());
         let asked = scenario.faults.iter().filter_map(|fault| fault.retry_after).max();
         let asked = asked.map_or(Duration::ZERO, |asked| asked.get().min(Duration::from_secs(300)) * 11 / 10);
-        let back = scenario.faults.iter().filter(|fault| fault.kind == crate::scenario::FaultKind::ClockBack);
+        let back = scenario.faults.iter().filter(|fault| fault.kind == FaultKind::ClockBack);
         let back = back.filter_map(|fault| fault.by).max().map_or(Duration::ZERO, Span::get);
         let busy = busy(scenario);
         let settle = slowed(call * 2 + failing * 2 + auth * 2 + asked * 2 + back) + busy + turns(scenario);

@@ -157,7 +157,7 @@ impl Line {
 }
 
 /// Makes lines of the events of a simulated run.
-pub(super) struct Liner {
+pub(crate) struct Liner {
     seed: u64,
     /// How often each worker has started.
     lives: BTreeMap<u32, u32>,
@@ -168,7 +168,7 @@ pub(super) struct Liner {
 }
 
 impl Liner {
-    pub(super) fn new(scenario: &Scenario) -> Self {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
         let first = u32::try_from(scenario.worker_count()).unwrap_or(u32::MAX);
         let hubs: u32 = scenario.processes.iter().map(|process| process.count).sum();
         let alone = scenario.workers.iter().any(|group| group.process.is_none());
@@ -176,13 +176,13 @@ impl Liner {
     }
 
     /// The line of a hub's step, in the form of the runner's.
-    pub(super) fn hub_line(&self, step: &HubStep) -> Line {
+    pub(crate) fn hub_line(&self, step: &HubStep) -> Line {
         let HubStep { at: t, local, told: w, input, to, action, hub } = *step;
         let p = self.names_hubs.then(|| hub.saturating_sub(self.first));
         Line::Step(Step { t, p, w, l: (local != t).then_some(local), input, to, action })
     }
 
-    pub(super) fn line(&mut self, event: &Event) -> Line {
+    pub(crate) fn line(&mut self, event: &Event) -> Line {
         match *event {
             Event::Step { at, worker, local, input, action } => {
                 Line::Step(Step::of_machine(at, worker, local, input, action))

@@ -4,6 +4,8 @@ mod line;
 mod read;
 mod write;
 
+pub(crate) use line::Liner;
 pub use line::{BrokenRule, Header, HubState, Line};
 pub use read::{Entry, Hub, Hubs, ReadError, Record, read};
 pub use write::Recorder;
+pub(crate) use write::header;
