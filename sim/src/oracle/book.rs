@@ -16,8 +16,8 @@ pub struct Page {
     pub capacity: u16,
     /// Its number, where it is behind a hub.
     pub held_as: Option<u32>,
-    /// What its token and its link go by: its policy, or its hub's.
-    pub(super) shared: Policy,
+    /// What its token and its link go by, where that is its hub's policy.
+    pub(super) shared: Option<Box<Policy>>,
     /// Its clock and its mode before the latest input.
     pub(super) before: Instant,
     pub(super) mode_before: Mode,
@@ -235,7 +235,7 @@ impl Page {
     pub(super) fn new(policy: Policy, capacity: u16) -> Self {
         Self {
             held_as: None,
-            shared: policy,
+            shared: None,
             before: Instant::ZERO,
             mode_before: Mode::Open,
             alive: true,
@@ -261,7 +261,12 @@ impl Page {
 
     /// An empty page for the same worker.
     pub(super) fn anew(&self) -> Self {
-        Self { held_as: self.held_as, shared: self.shared, ..Self::new(self.policy, self.capacity) }
+        Self { held_as: self.held_as, shared: self.shared.clone(), ..Self::new(self.policy, self.capacity) }
+    }
+
+    /// What its token and its link go by.
+    pub(super) fn shared(&self) -> Policy {
+        self.shared.as_deref().copied().unwrap_or(self.policy)
     }
 
     /// A number that tells a call from all others of the process.

@@ -130,7 +130,7 @@ impl Page {
 
     /// What every answer says of link and token.
     fn observe(&mut self, call: &Call, reply: &Reply, token_too: bool) {
-        let (policy, tag) = (self.shared, self.tag(call.id));
+        let (policy, tag) = (self.shared(), self.tag(call.id));
         self.link.replied(self.latest, tag, reply, &policy);
         if token_too {
             self.token.replied(self.latest, call.token, reply, &policy);
@@ -163,7 +163,7 @@ impl Page {
             Err(error) if again(error.fault) => self.repeat_refusal(refusal, reply),
             Ok(_) | Err(_) => None,
         };
-        let (policy, tag) = (self.shared, self.tag(call.id));
+        let (policy, tag) = (self.shared(), self.tag(call.id));
         self.token.replied(self.latest, call.token, reply, &policy);
         if refusal.own_lane {
             self.link.replied(self.latest, tag, reply, &policy);

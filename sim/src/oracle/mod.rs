@@ -223,7 +223,7 @@ impl Jury {
             for worker in &hub.members {
                 if let Some(page) = pages.get_mut(*worker as usize) {
                     page.held_as = Some(*worker);
-                    page.shared = hub.policy;
+                    page.shared = Some(Box::new(hub.policy));
                 }
             }
         }
