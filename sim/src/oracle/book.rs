@@ -159,6 +159,8 @@ pub struct Refusal {
     pub(super) attempt: u32,
     /// When the task's lease ends.
     pub(super) expires: Instant,
+    /// Jitter decides whether it is repeated before that, or forgotten.
+    pub(super) unsure: bool,
 }
 
 /// A task in a place.

@@ -157,7 +157,13 @@ impl Page {
     }
 
     fn refusal_replied(&mut self, call: &Call, reply: &Reply) {
-        let Some(refusal) = self.refusal.filter(|refusal| refusal.call == Some(call.id)) else { return };
+        let Some(refusal) = self.refusal.filter(|refusal| refusal.call == Some(call.id)) else {
+            // If the one before was forgotten, this one counts: an answer opens the gate that a 401 has closed.
+            if reply.is_ok() && self.refusal.is_some_and(|refusal| refusal.unsure) {
+                self.token.opens.lo = Instant::ZERO;
+            }
+            return;
+        };
         let again = |fault| matches!(fault, Fault::NotSent | Fault::Unauthorized | Fault::Throttled);
         self.refusal = match reply {
             Err(error) if again(error.fault) => self.repeat_refusal(refusal, reply),
@@ -175,7 +181,9 @@ impl Page {
         let (attempt, failing) = (refusal.attempt + 1, self.policy.failing);
         let due = Range::shortened(self.latest, failing.ceiling(attempt), failing.jitter);
         let due = due.max(retry_after(self.latest, reply, &self.policy).unwrap_or(Range::OPEN));
-        (due.lo < refusal.expires).then_some(Refusal { call: None, own_lane: false, attempt, ..refusal })
+        let unsure = due.hi >= refusal.expires;
+        let again = Refusal { call: None, own_lane: false, attempt, unsure, ..refusal };
+        (due.lo < refusal.expires).then_some(again)
     }
 
     fn update_replied(&mut self, call: &Call, slot: SlotId, take_next: bool, reply: &Reply) {
@@ -400,19 +408,32 @@ impl Page {
         match (brought, self.refusal) {
             // It shares the lane of the call that is being answered.
             (Some((with, expires)), None) => {
-                self.refusal = Some(Refusal { call: Some(id), with, own_lane: false, attempt: 0, expires });
+                self.refusal = Some(Refusal {
+                    call: Some(id),
+                    with,
+                    own_lane: false,
+                    attempt: 0,
+                    expires,
+                    unsure: false,
+                });
                 self.push(at, id, CallKind::Refuse);
             }
             // Nobody waits for these.
             (Some(_), Some(_)) => self.push(at, id, CallKind::Refuse),
             (None, Some(refusal)) => {
-                self.refusal = Some(Refusal { call: Some(id), own_lane: true, ..refusal });
+                self.refusal = Some(Refusal { call: Some(id), own_lane: true, unsure: false, ..refusal });
                 self.send(at, id, CallKind::Refuse);
             }
             (None, None) => {
                 let expires = Instant::FAR_FUTURE;
-                self.refusal =
-                    Some(Refusal { call: Some(id), with: id, own_lane: true, attempt: 1, expires });
+                self.refusal = Some(Refusal {
+                    call: Some(id),
+                    with: id,
+                    own_lane: true,
+                    attempt: 1,
+                    expires,
+                    unsure: false,
+                });
                 self.send(at, id, CallKind::Refuse);
             }
         }

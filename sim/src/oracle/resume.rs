@@ -254,6 +254,7 @@ fn fill_refusal(page: &mut Page, words: &Value) -> Option<()> {
         own_lane: flag(words, "own_lane")?,
         attempt: small(words, "attempt")?,
         expires: time(words, "expires")?,
+        unsure: false,
     });
     if in_flight {
         let (sent, token) = (page.latest, small(words, "token")?);

@@ -18,12 +18,20 @@ pub(super) struct NoDoubleRun {
     delivers_twice: bool,
     /// Who was given a lease with which call.
     leased: BTreeSet<(TaskKey, u32, u64)>,
+    /// Handed out without a lease once: its runs report each other's ends, and the server believes them.
+    muddled: BTreeSet<TaskKey>,
 }
 
 impl NoDoubleRun {
     pub(super) fn new(setting: &Setting) -> Self {
         let (sees_server, delivers_twice) = (setting.sees_server, setting.delivers_twice);
-        Self { runs: BTreeMap::new(), sees_server, delivers_twice, leased: BTreeSet::new() }
+        Self {
+            runs: BTreeMap::new(),
+            sees_server,
+            delivers_twice,
+            leased: BTreeSet::new(),
+            muddled: BTreeSet::new(),
+        }
     }
 
     /// A run that the server did not ask for. A second delivery goes to the worker that has the task.
@@ -71,7 +79,11 @@ impl Oracle for NoDoubleRun {
             {
                 Err(format!("runs task {:032x} while it runs it already", key.to_u128()))
             }
-            Action::Run { key, .. } if !self.is_leased(step, key) => self.unleased(step.worker, key),
+            Action::Run { key, .. } if !self.is_leased(step, key) => {
+                self.muddled.insert(key);
+                self.unleased(step.worker, key)
+            }
+            Action::Run { key, .. } if self.muddled.contains(&key) => Ok(()),
             Action::Run { key, .. } => match self.runs.insert(key, step.worker) {
                 Some(other) => Err(format!(
                     "runs task {:032x} while worker {other} runs it, whose lease has not ended",

@@ -28,6 +28,17 @@ pub(super) fn processes(seed: u64) -> Scenario {
             ..group(&mut random, heal, queues, names.first().copied())
         });
     }
+    // A process whose workers have all been drained one by one ends, and what is in its store stays there.
+    for name in names {
+        let of = |group: &&mut Workers| group.process.as_deref() == Some(*name);
+        let all = workers
+            .iter()
+            .filter(|group| group.process.as_deref() == Some(*name))
+            .all(|it| it.drain_at.is_some());
+        if let Some(first) = workers.iter_mut().find(of).filter(|_| all) {
+            first.drain_at = None;
+        }
+    }
     let mut scenario = Scenario {
         version: VERSION,
         name: format!("{}-{seed}", Profile::Processes.name()),
