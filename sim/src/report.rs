@@ -46,7 +46,7 @@ pub struct Failure {
     pub oracle: &'static str,
     /// The run: `seed 4711`.
     pub run: String,
-    /// See [`commit`].
+    /// See [`commit()`].
     pub commit: &'static str,
     /// When the rule was broken, in microseconds of virtual time.
     pub at_us: u64,

@@ -87,7 +87,7 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
     ///
     /// # Errors
     /// Names what does not fit, and the size that would; or the policy's field that a
-    /// [`LeanWorker`](crate::machine::LeanWorker) cannot keep.
+    /// [`LeanWorker`] cannot keep.
     pub fn new(
         policy: Policy,
         seed: u64,
