@@ -1,6 +1,6 @@
 //! S2: no result is lost.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use downbeat_core::machine::{Action, CallId, Input, Instant, Loss, SlotId};
 
@@ -13,8 +13,9 @@ use crate::event::Effect;
 #[derive(Debug)]
 pub(super) struct NoResultLost {
     sees_server: bool,
-    /// Reports sent and not seen by the server: worker and call.
-    sent: BTreeSet<(u32, u64)>,
+    /// Reports sent and not seen by the server: worker and call, and how many. Calls are numbered anew in each life of a
+    /// worker, and one on a slow link outlives its sender: two reports under way may have one number.
+    sent: BTreeMap<(u32, u64), u32>,
     /// Reports that each worker has sent in this life of it.
     made: Vec<BTreeSet<u64>>,
 }
@@ -22,7 +23,7 @@ pub(super) struct NoResultLost {
 impl NoResultLost {
     pub(super) fn new(setting: &Setting) -> Self {
         let made = vec![BTreeSet::new(); setting.policies.len()];
-        Self { sees_server: setting.sees_server, sent: BTreeSet::new(), made }
+        Self { sees_server: setting.sees_server, sent: BTreeMap::new(), made }
     }
 
     /// The answer to a report that the record does not show: the end of its task has been taken out.
@@ -56,7 +57,7 @@ impl Oracle for NoResultLost {
                     made.insert(call.to_bits());
                 }
                 if self.sees_server {
-                    self.sent.insert((step.worker, call.to_bits()));
+                    *self.sent.entry((step.worker, call.to_bits())).or_default() += 1;
                 }
                 Ok(())
             }
@@ -93,7 +94,11 @@ impl Oracle for NoResultLost {
         // A give-back is a report too, and of no place.
         let judged = pages.get(worker as usize).is_some_and(|page| !page.is_seed());
         let judged = judged && reported_place(call).is_some();
-        if self.sent.remove(&(worker, call.to_bits())) || !judged {
+        if let Some(sent) = self.sent.get_mut(&(worker, call.to_bits())).filter(|sent| **sent > 0) {
+            *sent -= 1;
+            return Ok(());
+        }
+        if !judged {
             return Ok(());
         }
         Err(format!(
