@@ -462,3 +462,29 @@ fn what_one_worker_owes_goes_before_what_another_wants() {
     assert!(matches!(first, HubAction::Worker { worker: 1, action: Action::Update { .. } }), "{first:?}");
     assert_eq!(poll(tick(&mut hub, 5)).0, 0);
 }
+
+#[test]
+fn the_limit_of_a_drain_counts_from_the_latest_time_that_any_worker_has_seen() {
+    let (policy, shared) = exact();
+    let drain_timeout = Some(Duration::from_secs(25));
+    let mut hub = crew(2, Policy { concurrency: 1, drain_timeout, ..policy }, shared);
+    let flying = polls(&mut hub, 1);
+    let Action::Run { slot, .. } = lease(&mut hub, 2, flying[0], 1) else { panic!() };
+    let _ = reply(&mut hub, 3, flying[0].0, flying[0].1, Ok(Answer::Done));
+    // Its place is taken, so the first worker sleeps while the second is told of a later time.
+    let _ = reply(&mut hub, 1_000, flying[1].0, flying[1].1, Ok(Answer::Done));
+    let _ = hub.step(at(400), HubInput::Control(Control::Drain));
+    let recall = HubAction::Worker { worker: flying[0].0, action: Action::Recall { slot } };
+    let recalled = |millis| {
+        let mut hub = hub.clone();
+        loop {
+            match tick(&mut hub, millis) {
+                HubAction::Wait { .. } | HubAction::Stopped => return false,
+                action if action == recall => return true,
+                _ => {}
+            }
+        }
+    };
+    assert!(!recalled(25_999), "25 s after the earlier time are no 25 s");
+    assert!(recalled(26_000));
+}
