@@ -1,6 +1,6 @@
 //! What is too large, too deep, elsewhere, or never accepted.
 
-use downbeat::{Context, RawValue, Worker};
+use downbeat::{Context, RawValue, Runner, Worker};
 use downbeat_sim::serve::{CallKind, Fault, FaultKind, Options, Status, WorkflowStatus};
 
 use crate::{Bench, assert_echoed, echo, faulty, first_attempt, quick, schedule, server};
@@ -117,15 +117,16 @@ fn an_input_nested_too_deeply_fails_its_task_and_no_other() {
 fn an_input_too_large_for_the_worker_fails_its_task_and_no_other() {
     let server = server("vast", Options { input_inline_max: usize::MAX, ..Options::default() });
     server.define_task(r#"{"name":"vast","retryCount":0,"responseTimeoutSeconds":60}"#).unwrap();
-    let input = format!(r#"{{"text":"{}"}}"#, "x".repeat(40 * 1024 * 1024));
+    let input = format!(r#"{{"text":"{}"}}"#, "x".repeat(3 << 20));
     let workflow = server.schedule("vast", &input).unwrap();
     schedule(&server, "vast", 5);
-    let mut bench = Bench::start(&server.url(), [echo("vast")]);
+    let runner = Runner::builder(server.url()).max_task(1 << 20);
+    let mut bench = Bench::start_runner(runner, [echo("vast")]);
     bench.wait("all six", |_| {
         let counts = server.workflows();
         counts.get(&WorkflowStatus::Completed) == Some(&5) && counts.get(&WorkflowStatus::Failed) == Some(&1)
     });
     let (_, reason) = first_attempt(&server.workflow(&workflow).unwrap());
-    assert!(reason.contains("and this worker has room for"), "{reason}");
+    assert!(reason.contains("needs 3145") && reason.contains("has room for 1048576"), "{reason}");
     let _ = bench.drain();
 }
