@@ -102,17 +102,22 @@ pub fn generate(seed: u64, profile: Profile) -> Scenario {
         faults: Vec::new(),
     };
     scenario.tasks = tasks(&mut random, heal);
-    scenario.faults = faults(&mut random, profile, heal, workers_in(&scenario));
-    if !scenario.faults.iter().any(|fault| fault.kind == FaultKind::Abort) {
-        for group in scenario.workers.iter_mut().filter(|group| group.drain_at.is_none()) {
-            group.restart_after = None;
-        }
-    }
+    add_faults(&mut scenario, &mut random, profile, heal);
     scenario
 }
 
-fn workers_in(scenario: &Scenario) -> u64 {
-    scenario.worker_count()
+/// Adds the faults, and takes back the restarts of what neither a drain nor an abort ends.
+fn add_faults(scenario: &mut Scenario, random: &mut Random, profile: Profile, heal: u64) {
+    scenario.faults = faults(random, profile, heal, scenario.worker_count());
+    if scenario.faults.iter().any(|fault| fault.kind == FaultKind::Abort) {
+        return;
+    }
+    for process in scenario.processes.iter_mut().filter(|process| process.drain_at.is_none()) {
+        process.restart_after = None;
+    }
+    for group in scenario.workers.iter_mut().filter(|group| group.drain_at.is_none()) {
+        group.restart_after = None;
+    }
 }
 
 fn secs(secs: u64) -> Span {

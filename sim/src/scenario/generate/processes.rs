@@ -1,8 +1,8 @@
 //! Scenarios of processes with many workers behind one hub: a fleet as production has it.
 
-use super::{arrival, faults, millis, network, policy, secs, server, tasks};
+use super::{add_faults, arrival, millis, network, policy, secs, server, tasks};
 use crate::random::Random;
-use crate::scenario::model::{Arrival, FaultKind, Process, Scenario, VERSION, Workers};
+use crate::scenario::model::{Arrival, Process, Scenario, VERSION, Workers};
 use crate::scenario::{Profile, Tasks};
 
 /// Makes the scenario of a seed: one or two processes, some in several copies, each with workers of up to four queues,
@@ -30,12 +30,9 @@ pub(super) fn processes(seed: u64) -> Scenario {
     }
     // A process whose workers have all been drained one by one ends, and what is in its store stays there.
     for name in names {
-        let of = |group: &&mut Workers| group.process.as_deref() == Some(*name);
-        let all = workers
-            .iter()
-            .filter(|group| group.process.as_deref() == Some(*name))
-            .all(|it| it.drain_at.is_some());
-        if let Some(first) = workers.iter_mut().find(of).filter(|_| all) {
+        let of = |group: &Workers| group.process.as_deref() == Some(*name);
+        let all = workers.iter().filter(|group| of(group)).all(|group| group.drain_at.is_some());
+        if let Some(first) = workers.iter_mut().find(|group| of(group)).filter(|_| all) {
             first.drain_at = None;
         }
     }
@@ -58,16 +55,7 @@ pub(super) fn processes(seed: u64) -> Scenario {
         1..=3 => Profile::Stormy,
         _ => Profile::Radioactive,
     };
-    scenario.faults = faults(&mut random, rough, heal, scenario.worker_count());
-    if !scenario.faults.iter().any(|fault| fault.kind == FaultKind::Abort) {
-        // Nothing else ends them.
-        for process in scenario.processes.iter_mut().filter(|process| process.drain_at.is_none()) {
-            process.restart_after = None;
-        }
-        for group in scenario.workers.iter_mut().filter(|group| group.drain_at.is_none()) {
-            group.restart_after = None;
-        }
-    }
+    add_faults(&mut scenario, &mut random, rough, heal);
     scenario
 }
 
