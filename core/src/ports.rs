@@ -4,7 +4,7 @@
 
 use core::time::Duration;
 
-use crate::machine::{Fault, Instant, SlotId};
+use crate::machine::{EntryId, Fault, Instant};
 
 /// Carries one request to the server and its answer back.
 ///
@@ -118,9 +118,10 @@ impl Failure {
     /// The failure as the machine sees it.
     #[must_use]
     pub const fn fault(&self) -> Fault {
-        match self.reach {
-            Reach::NotSent => Fault::NotSent,
-            Reach::Sent => Fault::Unknown,
+        match (self.reach, self.cause) {
+            (Reach::NotSent, _) => Fault::NotSent,
+            (Reach::Sent, Cause::Timeout) => Fault::Slow,
+            (Reach::Sent, _) => Fault::Unknown,
         }
     }
 }
@@ -161,13 +162,14 @@ pub trait Executor {
     ///
     /// # Errors
     /// [`Unfit`]: the input is not what the code takes. The task is reported `FAILED_WITH_TERMINAL_ERROR`.
-    fn start(&mut self, slot: SlotId, task: &Assignment<'_>) -> Result<(), Unfit>;
+    fn start(&mut self, entry: EntryId, task: &Assignment<'_>) -> Result<(), Unfit>;
 
     /// Runs the code for a while. When it is done, the output (a JSON object) is in `output` from its start.
-    fn step(&mut self, slot: SlotId, output: &mut [u8]) -> Progress;
+    fn step(&mut self, entry: EntryId, output: &mut [u8]) -> Progress;
 
-    /// Stops the code of a slot that is recalled (the drain's time is over). Nothing is called for it afterwards.
-    fn cancel(&mut self, slot: SlotId);
+    /// Stops the code of an entry that is recalled: the drain's time is over, or the server has ended the task (its workflow
+    /// was terminated). Nothing is called for it afterwards.
+    fn cancel(&mut self, entry: EntryId);
 }
 
 /// A task as the executor sees it.

@@ -6,21 +6,22 @@
 //! machine has none of them.
 //!
 //! ```text
-//! {"downbeat_record":1,"program":"downbeat 0.1.0","segment":0,"seed":7,"workers":[{"name":"greet", …}],"hub":{…}}
+//! {"downbeat_record":2,"program":"downbeat 0.1.0","segment":0,"seed":7,"workers":[{"name":"greet", …}],"hub":{…}}
 //! {"t":0,"in":"tick","for":0,"do":{"poll":{"call":1,"count":1,"wait":0}}}
 //! {"t":4100,"w":0,"in":{"replied":{"call":1,"reply":{"Ok":"done"}}},"do":{"wait":{"until":4200,"why":"empty"}}}
 //! ```
 //!
-//! Times and lengths are whole microseconds; a slot is `[index, generation]`, a task's key a UUID.
+//! Times and lengths are whole microseconds; an entry is `[index, generation]`, a task's key a UUID.
 
 use core::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::machine::{Action, Control, HubAction, HubInput, Input, Instant, Policy, SlotId, TaskKey};
+use crate::machine::{Action, Control, EntryId, HubAction, HubInput, Input, Instant, Policy, TaskKey};
 
-/// The version of the format that this crate writes. It grows when an old reader would misread a new record.
-pub const VERSION: u32 = 1;
+/// The version of the format that this crate writes. It grows when an old reader would misread a new record, or when the
+/// machine answers otherwise than it did. Version 2 has questions, lapses, refused results and their reasons.
+pub const VERSION: u32 = 2;
 
 /// The first line of a segment.
 ///
@@ -58,7 +59,7 @@ pub struct Group<T> {
     pub name: T,
     /// How many workers.
     pub count: u32,
-    /// Places in the table of each.
+    /// Entries in the table of each.
     pub capacity: u16,
     /// The policy of each.
     pub policy: Policy,
@@ -103,13 +104,13 @@ pub struct Gap {
 impl Step {
     /// A step of a machine that stands alone.
     #[must_use]
-    pub fn of_machine(t: Instant, worker: u32, local: Instant, input: Input, action: Action) -> Self {
+    pub fn from_machine(t: Instant, worker: u32, local: Instant, input: Input, action: Action) -> Self {
         Self { t, p: None, w: Some(worker), l: (local != t).then_some(local), input, to: None, action }
     }
 
     /// A step of a hub.
     #[must_use]
-    pub fn of_hub(t: Instant, input: HubInput, action: HubAction) -> Self {
+    pub fn from_hub(t: Instant, input: HubInput, action: HubAction) -> Self {
         let (w, input) = match input {
             HubInput::Tick => (None, Input::Tick),
             HubInput::Worker { worker, input } => (Some(u32::from(worker)), input),
@@ -141,7 +142,10 @@ impl Step {
             (None, Input::Tick) => Some(HubInput::Tick),
             (None, Input::Replied { call, reply }) => Some(HubInput::Refreshed { call, reply }),
             (None, Input::Control(control)) => Some(HubInput::Control(control)),
-            (None, Input::Leased { .. } | Input::Finished { .. } | Input::Token(_)) => None,
+            (
+                None,
+                Input::Leased { .. } | Input::Recovered { .. } | Input::Finished { .. } | Input::Token(_),
+            ) => None,
         }
     }
 
@@ -157,10 +161,13 @@ impl Step {
             Action::Wait { until, why } => Some(HubAction::Wait { until, why }),
             Action::Stopped => Some(HubAction::Stopped),
             Action::Run { .. }
-            | Action::Refuse { .. }
+            | Action::GiveBack { .. }
             | Action::Ignore { .. }
             | Action::Recall { .. }
+            | Action::Lapsed { .. }
+            | Action::Adopt { .. }
             | Action::Extend { .. }
+            | Action::Ask { .. }
             | Action::Update { .. }
             | Action::Poll { .. }
             | Action::Spill { .. }
@@ -182,13 +189,13 @@ fn none<T>() -> Option<T> {
 
 // -------------------------------------------------------------------- how the machine's words are written
 
-impl From<SlotId> for (u16, u16) {
-    fn from(slot: SlotId) -> Self {
-        (slot.index(), slot.generation())
+impl From<EntryId> for (u16, u16) {
+    fn from(entry: EntryId) -> Self {
+        (entry.index(), entry.generation())
     }
 }
 
-impl From<(u16, u16)> for SlotId {
+impl From<(u16, u16)> for EntryId {
     fn from((index, generation): (u16, u16)) -> Self {
         Self::new(index, generation)
     }

@@ -1,4 +1,4 @@
-//! S10, S11: lanes and places. A place is reserved before it is asked for; what is given too much is given back.
+//! S10, S11: lanes and entries. An entry is reserved before it is asked for; what is given too much is given back.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "any other action fails the test")]
 
@@ -23,9 +23,9 @@ fn a_poll_asks_for_the_places_that_are_free() {
 
 #[test]
 fn with_all_places_taken_no_poll_is_sent_until_one_is_free() {
-    let (mut bench, slot) = Bench::<2>::running(policy(1), None);
+    let (mut bench, entry) = Bench::<2>::running(policy(1), None);
     assert_eq!(bench.tick(), Action::Wait { until: None, why: Why::Full });
-    let (update, ..) = updated(bench.finish(slot));
+    let (update, ..) = updated(bench.finish(entry));
     let poll = bench.tick();
     let _ = bench.is_poll(poll);
     let _ = bench.ok(update);
@@ -36,9 +36,9 @@ fn polling_goes_on_while_results_are_retried_until_the_table_is_full() {
     let mut bench = Bench::<2>::new(Policy { max_calls: 8, ..policy(1) });
     let (mut poll, ..) = bench.polls();
     for task in 1..=2 {
-        let slot = bench.run(poll, task, None);
+        let entry = bench.run(poll, task, None);
         let _ = bench.ok(poll);
-        let (update, ..) = updated(bench.finish(slot));
+        let (update, ..) = updated(bench.finish(entry));
         let next = bench.reply(update, failed(Fault::Server));
         if let Action::Poll { call, .. } = next {
             poll = call;
@@ -55,37 +55,39 @@ fn a_task_more_than_asked_for_is_run_where_a_place_is_free() {
     assert_eq!(count, 2);
     bench.run(call, 1, None);
     bench.run(call, 2, None);
-    assert!(matches!(bench.lease(call, 3, None), Action::Refuse { .. }));
+    assert!(matches!(bench.lease(call, 3, None), Action::GiveBack { .. }));
 }
 
 #[test]
-fn a_surplus_task_is_refused_and_shares_the_lane_of_its_poll() {
+fn a_surplus_task_is_given_back_and_shares_the_lane_of_its_poll() {
     let mut bench = Bench::<4>::new(Policy { max_calls: 1, ..policy(1) });
     let (call, ..) = bench.polls();
-    let slot = bench.run(call, 1, None);
-    let Action::Refuse { call: refusal, key: of } = bench.lease(call, 2, Some(secs(60))) else { panic!() };
+    let entry = bench.run(call, 1, None);
+    let Action::GiveBack { call: give_back, key: of } = bench.lease(call, 2, Some(secs(60))) else {
+        panic!()
+    };
     assert_eq!(of, key(2));
     assert_eq!(bench.worker.snapshot().calls_in_flight, 1);
     let _ = bench.ok(call);
-    assert_eq!(bench.worker.snapshot().calls_in_flight, 1, "the lane is the refusal's now");
-    let _ = bench.finish(slot);
-    let next = bench.ok(refusal);
+    assert_eq!(bench.worker.snapshot().calls_in_flight, 1, "the lane is the give-back's now");
+    let _ = bench.finish(entry);
+    let next = bench.ok(give_back);
     assert!(matches!(next, Action::Update { .. }), "{next:?}");
 }
 
 #[test]
-fn a_refusal_is_repeated_after_not_sent_and_never_else() {
+fn a_give_back_is_repeated_after_not_sent_and_never_else() {
     for (fault, repeated) in
         [(Fault::NotSent, true), (Fault::Unknown, false), (Fault::Server, false), (Fault::Rejected, false)]
     {
         let mut bench = Bench::<4>::new(policy(1));
         let (call, ..) = bench.polls();
         bench.run(call, 1, None);
-        let Action::Refuse { call: refusal, .. } = bench.lease(call, 2, Some(secs(60))) else { panic!() };
+        let Action::GiveBack { call: give_back, .. } = bench.lease(call, 2, Some(secs(60))) else { panic!() };
         let _ = bench.ok(call);
-        let _ = bench.reply(refusal, failed(fault));
+        let _ = bench.reply(give_back, failed(fault));
         let next = bench.at(250).tick();
-        assert_eq!(matches!(next, Action::Refuse { .. }), repeated, "{fault:?}: {next:?}");
+        assert_eq!(matches!(next, Action::GiveBack { .. }), repeated, "{fault:?}: {next:?}");
     }
 }
 
@@ -108,13 +110,13 @@ fn on_one_lane_a_long_poll_ends_before_the_next_obligation() {
     let policy = Policy { max_calls: 1, poll_interval: ms(1), long_poll: secs(5), ..policy(2) };
     let mut bench = Bench::<4>::new(policy);
     let (call, ..) = bench.polls();
-    let slot = bench.run(call, 1, Some(secs(2)));
+    let entry = bench.run(call, 1, Some(secs(2)));
     let (call, _, wait) = {
         let next = bench.ok(call);
         bench.is_poll(next)
     };
     assert!(wait <= ms(1_600), "the lease is due at 1.6 s: {wait:?}");
-    let _ = (slot, waits(bench.at(1).tick()), call);
+    let _ = (entry, waits(bench.at(1).tick()), call);
 }
 
 #[test]
@@ -122,15 +124,15 @@ fn every_surplus_task_is_given_back_and_the_first_is_remembered() {
     let mut bench = Bench::<4>::new(policy(1));
     let (call, ..) = bench.polls();
     bench.run(call, 1, None);
-    let refusals = [2, 3].map(|task| match bench.lease(call, task, Some(secs(60))) {
-        Action::Refuse { call, key: of } if of == key(task) => call,
+    let give_backs = [2, 3].map(|task| match bench.lease(call, task, Some(secs(60))) {
+        Action::GiveBack { call, key: of } if of == key(task) => call,
         other => panic!("{other:?}"),
     });
     let _ = bench.ok(call);
     assert_eq!(bench.worker.snapshot().calls_in_flight, 1);
-    let _ = bench.reply(refusals[1], failed(Fault::NotSent));
-    let _ = bench.reply(refusals[0], failed(Fault::NotSent));
-    assert!(matches!(bench.at(250).tick(), Action::Refuse { key: of, .. } if of == key(2)));
+    let _ = bench.reply(give_backs[1], failed(Fault::NotSent));
+    let _ = bench.reply(give_backs[0], failed(Fault::NotSent));
+    assert!(matches!(bench.at(250).tick(), Action::GiveBack { key: of, .. } if of == key(2)));
 }
 
 #[test]
@@ -139,9 +141,9 @@ fn a_task_whose_lease_is_over_is_not_given_back_any_more() {
         let mut bench = Bench::<4>::new(policy(1));
         let (call, ..) = bench.polls();
         bench.run(call, 1, None);
-        let Action::Refuse { call: refusal, .. } = bench.lease(call, 2, Some(secs(1))) else { panic!() };
+        let Action::GiveBack { call: give_back, .. } = bench.lease(call, 2, Some(secs(1))) else { panic!() };
         let _ = bench.ok(call);
-        let _ = bench.reply(refusal, failed(Fault::NotSent));
-        assert_eq!(matches!(bench.at(at).tick(), Action::Refuse { .. }), refused, "{at}");
+        let _ = bench.reply(give_back, failed(Fault::NotSent));
+        assert_eq!(matches!(bench.at(at).tick(), Action::GiveBack { .. }), refused, "{at}");
     }
 }

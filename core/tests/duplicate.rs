@@ -16,16 +16,16 @@ fn a_second_delivery_of_a_running_task_is_ignored() {
 
 #[test]
 fn a_second_delivery_of_a_task_whose_result_is_reported_is_ignored() {
-    let (mut bench, slot, poll) = Bench::<4>::running_and_polling(Policy { concurrency: 2, ..exact() });
-    let (update, ..) = updated(bench.finish(slot));
+    let (mut bench, entry, poll) = Bench::<4>::running_and_polling(Policy { concurrency: 2, ..exact() });
+    let (update, ..) = updated(bench.finish(entry));
     let _ = bench.reply(update, failed(Fault::Server));
     assert_eq!(bench.lease(poll, 1, None), Action::Ignore { key: key(1) });
 }
 
 #[test]
 fn a_task_that_has_ended_here_may_come_again() {
-    let (mut bench, slot, poll) = Bench::<4>::running_and_polling(Policy { concurrency: 2, ..exact() });
-    let (update, ..) = updated(bench.finish(slot));
+    let (mut bench, entry, poll) = Bench::<4>::running_and_polling(Policy { concurrency: 2, ..exact() });
+    let (update, ..) = updated(bench.finish(entry));
     let _ = bench.ok(update);
     bench.run(poll, 1, None);
 }

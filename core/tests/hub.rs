@@ -6,14 +6,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use downbeat_core::machine::{
-    Action, Answer, CallError, CallId, Control, Entry, Fault, Hub, HubAction, HubInput, HubPolicy, Input,
-    Instant, Machine, Member, Outcome, Policy, Reply, SlotId, TaskKey, TaskMeta, Why,
+    Action, Answer, CallError, CallId, Control, Entry, EntryId, Fault, Hub, HubAction, HubInput, HubPolicy,
+    Input, Instant, Machine, Member, Outcome, Policy, RecallReason, Reply, TaskKey, TaskMeta, Why,
 };
 
 type Table = Box<[Entry]>;
-type Crew = Hub<Box<[Member<Table>]>, Table>;
+type BoxedHub = Hub<Box<[Member<Table>]>, Table>;
 
-fn crew(workers: usize, policy: Policy, shared: HubPolicy) -> Crew {
+fn hub_of(workers: usize, policy: Policy, shared: HubPolicy) -> BoxedHub {
     let member = |seed: usize| {
         let table = vec![Entry::FREE; 8].into_boxed_slice();
         Member::new(Machine::with_storage(table, policy, seed as u64).unwrap())
@@ -35,11 +35,11 @@ fn at(millis: u64) -> Instant {
     Instant::from_millis(millis)
 }
 
-fn tick(hub: &mut Crew, millis: u64) -> HubAction {
+fn tick(hub: &mut BoxedHub, millis: u64) -> HubAction {
     hub.step(at(millis), HubInput::Tick)
 }
 
-fn reply(hub: &mut Crew, millis: u64, worker: u16, call: CallId, reply: Reply) -> HubAction {
+fn reply(hub: &mut BoxedHub, millis: u64, worker: u16, call: CallId, reply: Reply) -> HubAction {
     hub.step(at(millis), HubInput::Worker { worker, input: Input::Replied { call, reply } })
 }
 
@@ -51,11 +51,11 @@ fn poll(action: HubAction) -> (u16, CallId) {
 }
 
 /// Ticks until the hub waits, and lists the polls it asked for.
-fn polls(hub: &mut Crew, millis: u64) -> Vec<(u16, CallId)> {
+fn polls(hub: &mut BoxedHub, millis: u64) -> Vec<(u16, CallId)> {
     polls_and_wait(hub, millis).0
 }
 
-fn polls_and_wait(hub: &mut Crew, millis: u64) -> (Vec<(u16, CallId)>, Option<Instant>) {
+fn polls_and_wait(hub: &mut BoxedHub, millis: u64) -> (Vec<(u16, CallId)>, Option<Instant>) {
     let mut all = Vec::new();
     loop {
         match tick(hub, millis) {
@@ -68,7 +68,7 @@ fn polls_and_wait(hub: &mut Crew, millis: u64) -> (Vec<(u16, CallId)>, Option<In
 #[test]
 fn polls_use_three_quarters_of_the_budget_and_go_in_turn() {
     let (policy, shared) = exact();
-    let mut hub = crew(40, policy, HubPolicy { max_calls: 8, ..shared });
+    let mut hub = hub_of(40, policy, HubPolicy { max_calls: 8, ..shared });
     let first = polls(&mut hub, 0);
     assert_eq!(first.iter().map(|(worker, _)| *worker).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
     let mut queue: VecDeque<_> = first.into();
@@ -85,7 +85,7 @@ fn polls_use_three_quarters_of_the_budget_and_go_in_turn() {
 #[test]
 fn one_hot_queue_starves_no_other() {
     let (policy, shared) = exact();
-    let mut hub = crew(20, policy, HubPolicy { max_calls: 4, ..shared });
+    let mut hub = hub_of(20, policy, HubPolicy { max_calls: 4, ..shared });
     let mut queue: VecDeque<_> = polls(&mut hub, 0).into();
     let mut polled = [0_u32; 20];
     let mut key = 0;
@@ -95,13 +95,13 @@ fn one_hot_queue_starves_no_other() {
         let mut todo = VecDeque::new();
         if worker == 3 {
             key += 1;
-            let task = TaskMeta { key: TaskKey::from_u128(key), response_timeout: None };
+            let task = TaskMeta::new(TaskKey::from_u128(key), None);
             let input = Input::Leased { call, task };
             let action = hub.step(at(now), HubInput::Worker { worker, input });
-            let HubAction::Worker { action: Action::Run { slot, .. }, .. } = action else {
+            let HubAction::Worker { action: Action::Run { entry, .. }, .. } = action else {
                 panic!("{action:?}")
             };
-            todo.push_back(Input::Finished { slot, outcome: Outcome::Final });
+            todo.push_back(Input::Finished { entry, outcome: Outcome::Final });
         }
         let mut action = reply(&mut hub, now, worker, call, Ok(Answer::Done));
         loop {
@@ -129,11 +129,11 @@ fn one_hot_queue_starves_no_other() {
 #[test]
 fn the_last_lanes_are_for_obligations() {
     let (policy, shared) = exact();
-    let mut hub = crew(9, policy, HubPolicy { max_calls: 4, ..shared });
+    let mut hub = hub_of(9, policy, HubPolicy { max_calls: 4, ..shared });
     let flying = polls(&mut hub, 0);
     assert_eq!(flying.len(), 3);
     let (worker, call) = flying[0];
-    let task = TaskMeta { key: TaskKey::from_u128(1), response_timeout: Some(Duration::from_secs(1)) };
+    let task = TaskMeta::new(TaskKey::from_u128(1), Some(Duration::from_secs(1)));
     let leased = hub.step(at(1), HubInput::Worker { worker, input: Input::Leased { call, task } });
     assert!(matches!(leased, HubAction::Worker { action: Action::Run { .. }, .. }));
     let _ = poll(reply(&mut hub, 1, worker, call, Ok(Answer::Done)));
@@ -144,7 +144,7 @@ fn the_last_lanes_are_for_obligations() {
 #[test]
 fn one_refresh_serves_all_workers() {
     let (policy, shared) = exact();
-    let mut hub = crew(5, policy, HubPolicy { authenticated: true, ..shared });
+    let mut hub = hub_of(5, policy, HubPolicy { authenticated: true, ..shared });
     let HubAction::Refresh { call } = tick(&mut hub, 0) else { panic!() };
     assert_eq!(tick(&mut hub, 0), HubAction::Wait { until: None, why: Why::Auth });
     let token = Ok(Answer::Token { valid_for: Some(Duration::from_secs(100)) });
@@ -152,27 +152,27 @@ fn one_refresh_serves_all_workers() {
     let mut flying = polls(&mut hub, 5);
     flying.insert(0, first);
     assert_eq!(flying.len(), 5);
-    // One poll is accepted, so that the token has been good; the others are refused together.
+    // One poll is accepted, so that the token has been good; the others get a 401 together.
     let next = poll(reply(&mut hub, 6, flying[0].0, flying[0].1, Ok(Answer::Done)));
-    let refused = || Err(CallError::new(Fault::Unauthorized));
-    let HubAction::Refresh { call } = reply(&mut hub, 7, flying[1].0, flying[1].1, refused()) else {
+    let unauthorized = || Err(CallError::new(Fault::Unauthorized));
+    let HubAction::Refresh { call } = reply(&mut hub, 7, flying[1].0, flying[1].1, unauthorized()) else {
         panic!()
     };
     for (worker, call) in &flying[2..] {
-        assert!(matches!(reply(&mut hub, 7, *worker, *call, refused()), HubAction::Wait { .. }));
+        assert!(matches!(reply(&mut hub, 7, *worker, *call, unauthorized()), HubAction::Wait { .. }));
     }
     let token = Ok(Answer::Token { valid_for: None });
     let _ = poll(hub.step(at(8), HubInput::Refreshed { call, reply: token }));
     let _ = polls(&mut hub, 8);
-    // The refusal of a call that was sent with the old token starts no refresh.
-    assert!(!matches!(reply(&mut hub, 9, next.0, next.1, refused()), HubAction::Refresh { .. }));
+    // The 401 of a call that was sent with the old token starts no refresh.
+    assert!(!matches!(reply(&mut hub, 9, next.0, next.1, unauthorized()), HubAction::Refresh { .. }));
     assert_eq!(hub.token_generation(), Some(2));
 }
 
 #[test]
 fn without_tokens_a_401_quiets_all_workers() {
     let (policy, shared) = exact();
-    let mut hub = crew(3, policy, shared);
+    let mut hub = hub_of(3, policy, shared);
     let flying = polls(&mut hub, 0);
     let mut last = HubAction::Stopped;
     for (worker, call) in flying {
@@ -185,7 +185,7 @@ fn without_tokens_a_401_quiets_all_workers() {
 #[test]
 fn an_unreachable_server_sees_one_call_per_delay_from_all_workers_together() {
     let (policy, shared) = exact();
-    let mut hub = crew(10, policy, shared);
+    let mut hub = hub_of(10, policy, shared);
     let mut flying = polls(&mut hub, 0);
     let mut sent = 0;
     let mut now = 0;
@@ -205,7 +205,7 @@ fn an_unreachable_server_sees_one_call_per_delay_from_all_workers_together() {
 #[test]
 fn a_drained_hub_stops_when_its_last_worker_has() {
     let (policy, shared) = exact();
-    let mut hub = crew(3, policy, shared);
+    let mut hub = hub_of(3, policy, shared);
     let flying = polls(&mut hub, 0);
     let mut action = hub.step(at(1), HubInput::Control(Control::Drain));
     for (worker, call) in flying {
@@ -250,7 +250,7 @@ impl World {
         let bad = random.next(4) == 0;
         let fault = faults[usize::try_from(random.next(5)).unwrap()];
         let result = if bad { Err(CallError::new(fault)) } else { Ok(Answer::Done) };
-        let later = now.after(Duration::from_millis(random.next(50)));
+        let later = now.saturating_add(Duration::from_millis(random.next(50)));
         match action {
             HubAction::Refresh { call } => {
                 let reply = result.map(|_| Answer::Token { valid_for: Some(Duration::from_secs(5)) });
@@ -260,10 +260,7 @@ impl World {
                 Action::Poll { call, .. } => {
                     for _ in 0..random.next(3) {
                         self.keys += 1;
-                        let task = TaskMeta {
-                            key: TaskKey::from_u128(self.keys),
-                            response_timeout: Some(Duration::from_secs(1)),
-                        };
+                        let task = TaskMeta::new(TaskKey::from_u128(self.keys), Some(Duration::from_secs(1)));
                         self.end(later, HubInput::Worker { worker, input: Input::Leased { call, task } });
                     }
                     self.end(
@@ -274,24 +271,29 @@ impl World {
                 }
                 Action::Update { call, .. }
                 | Action::Extend { call, .. }
-                | Action::Refuse { call, .. }
+                | Action::Ask { call, .. }
+                | Action::GiveBack { call, .. }
                 | Action::Spill { call, .. } => {
                     self.end(
                         later,
                         HubInput::Worker { worker, input: Input::Replied { call, reply: result } },
                     );
                 }
-                Action::Run { slot, .. } => self.finish(now, worker, slot, random),
-                Action::Ignore { .. } | Action::Recall { .. } | Action::Discard { .. } => {}
+                Action::Run { entry, .. } => self.finish(now, worker, entry, random),
+                Action::Ignore { .. }
+                | Action::Recall { .. }
+                | Action::Lapsed { .. }
+                | Action::Adopt { .. }
+                | Action::Discard { .. } => {}
                 other => panic!("a hub never passes on {other:?}"),
             },
             HubAction::Wait { .. } | HubAction::Stopped => {}
         }
     }
 
-    fn finish(&mut self, now: Instant, worker: u16, slot: SlotId, random: &mut Random) {
-        let at = now.after(Duration::from_millis(random.next(3_000)));
-        self.end(at, HubInput::Worker { worker, input: Input::Finished { slot, outcome: Outcome::Final } });
+    fn finish(&mut self, now: Instant, worker: u16, entry: EntryId, random: &mut Random) {
+        let at = now.saturating_add(Duration::from_millis(random.next(3_000)));
+        self.end(at, HubInput::Worker { worker, input: Input::Finished { entry, outcome: Outcome::Final } });
     }
 }
 
@@ -301,7 +303,7 @@ fn a_stormy_server_breaks_no_bound_and_every_hub_drains() {
         let mut random = Random(seed);
         let policy = Policy { concurrency: 3, ..Policy::default() };
         let shared = HubPolicy { max_calls: 5, authenticated: seed % 2 == 0, ..HubPolicy::default() };
-        let mut hub = crew(4, policy, shared);
+        let mut hub = hub_of(4, policy, shared);
         let mut world = World::default();
         let mut now = Instant::ZERO;
         let mut input = HubInput::Tick;
@@ -312,7 +314,7 @@ fn a_stormy_server_breaks_no_bound_and_every_hub_drains() {
             let action = hub.step(now, input);
             assert_eq!(twin.step(now, input), action, "seed {seed}");
             assert!(twin == hub, "seed {seed}");
-            // A refusal may inherit the lane of its poll while another poll starts: one more, per worker.
+            // A give-back may inherit the lane of its poll while another poll starts: one more, per worker.
             assert!(hub.calls_in_flight() <= 5 + 4, "seed {seed}");
             steps += 1;
             assert!(steps < 60_000, "seed {seed}: does not end");
@@ -342,7 +344,7 @@ fn a_stormy_server_breaks_no_bound_and_every_hub_drains() {
 #[test]
 fn a_worker_whose_queue_is_forbidden_costs_the_others_few_tokens() {
     let (policy, shared) = exact();
-    let mut hub = crew(2, policy, HubPolicy { authenticated: true, ..shared });
+    let mut hub = hub_of(2, policy, HubPolicy { authenticated: true, ..shared });
     let mut now = 0;
     let (mut refreshes, mut good) = (0, 0);
     let mut action = tick(&mut hub, now);
@@ -378,15 +380,15 @@ fn a_worker_whose_queue_is_forbidden_costs_the_others_few_tokens() {
 #[test]
 fn the_probe_of_a_worker_that_is_aborted_still_opens_the_link_for_the_others() {
     let (policy, shared) = exact();
-    let mut hub = crew(2, policy, shared);
+    let mut hub = hub_of(2, policy, shared);
     let flying = polls(&mut hub, 0);
-    let task = TaskMeta { key: TaskKey::from_u128(1), response_timeout: None };
+    let task = TaskMeta::new(TaskKey::from_u128(1), None);
     let (worker, call) = flying[0];
     let leased = hub.step(at(1), HubInput::Worker { worker, input: Input::Leased { call, task } });
-    let HubAction::Worker { action: Action::Run { slot, .. }, .. } = leased else { panic!() };
+    let HubAction::Worker { action: Action::Run { entry, .. }, .. } = leased else { panic!() };
     let _ = reply(&mut hub, 1, worker, call, Ok(Answer::Done));
     let _ = reply(&mut hub, 2, flying[1].0, flying[1].1, Err(CallError::new(Fault::NotSent)));
-    let finished = Input::Finished { slot, outcome: Outcome::Final };
+    let finished = Input::Finished { entry, outcome: Outcome::Final };
     let _ = hub.step(at(3), HubInput::Worker { worker, input: finished });
     let HubAction::Worker { action: Action::Update { call: probe, .. }, .. } = tick(&mut hub, 252) else {
         panic!()
@@ -402,31 +404,31 @@ fn the_probe_of_a_worker_that_is_aborted_still_opens_the_link_for_the_others() {
 #[test]
 fn a_late_task_of_a_stopped_worker_is_answered_for_itself() {
     let (policy, shared) = exact();
-    let mut hub = crew(2, policy, shared);
+    let mut hub = hub_of(2, policy, shared);
     let (worker, call) = polls(&mut hub, 0)[0];
     let abort = HubInput::Worker { worker, input: Input::Control(Control::Abort) };
     let _ = hub.step(at(1), abort);
-    let task = TaskMeta { key: TaskKey::from_u128(1), response_timeout: None };
+    let task = TaskMeta::new(TaskKey::from_u128(1), None);
     let answer = hub.step(at(2), HubInput::Worker { worker, input: Input::Leased { call, task } });
     assert_eq!(answer, HubAction::Worker { worker, action: Action::Ignore { key: task.key } });
 }
 
 /// A hub whose first token has come, and the polls that its workers then sent.
-fn authenticated(workers: usize) -> (Crew, Vec<(u16, CallId)>) {
+fn authenticated(workers: usize) -> (BoxedHub, Vec<(u16, CallId)>) {
     let (policy, shared) = exact();
-    let mut hub = crew(workers, policy, HubPolicy { authenticated: true, ..shared });
+    let mut hub = hub_of(workers, policy, HubPolicy { authenticated: true, ..shared });
     let HubAction::Refresh { call } = tick(&mut hub, 0) else { panic!() };
     let mut flying = vec![poll(token(&mut hub, 1, call))];
     flying.extend(polls(&mut hub, 1));
     (hub, flying)
 }
 
-fn token(hub: &mut Crew, millis: u64, call: CallId) -> HubAction {
+fn token(hub: &mut BoxedHub, millis: u64, call: CallId) -> HubAction {
     hub.step(at(millis), HubInput::Refreshed { call, reply: Ok(Answer::Token { valid_for: None }) })
 }
 
-fn lease(hub: &mut Crew, millis: u64, (worker, call): (u16, CallId), key: u128) -> Action {
-    let task = TaskMeta { key: TaskKey::from_u128(key), response_timeout: None };
+fn lease(hub: &mut BoxedHub, millis: u64, (worker, call): (u16, CallId), key: u128) -> Action {
+    let task = TaskMeta::new(TaskKey::from_u128(key), None);
     match hub.step(at(millis), HubInput::Worker { worker, input: Input::Leased { call, task } }) {
         HubAction::Worker { worker: to, action } if to == worker => action,
         other => panic!("{other:?}"),
@@ -437,10 +439,10 @@ fn lease(hub: &mut Crew, millis: u64, (worker, call): (u16, CallId), key: u128) 
 fn a_401_to_a_give_back_renews_the_token_of_all() {
     let (mut hub, flying) = authenticated(2);
     assert!(matches!(lease(&mut hub, 2, flying[0], 1), Action::Run { .. }));
-    let Action::Refuse { call, .. } = lease(&mut hub, 2, flying[0], 2) else { panic!() };
+    let Action::GiveBack { call, .. } = lease(&mut hub, 2, flying[0], 2) else { panic!() };
     // The give-back shares the lane of the poll that is still being answered: the link learns nothing, the token does.
-    let refused = reply(&mut hub, 3, flying[0].0, call, Err(CallError::new(Fault::Unauthorized)));
-    assert!(matches!(refused, HubAction::Wait { until: Some(_), why: Why::Auth }), "{refused:?}");
+    let unauthorized = reply(&mut hub, 3, flying[0].0, call, Err(CallError::new(Fault::Unauthorized)));
+    assert!(matches!(unauthorized, HubAction::Wait { until: Some(_), why: Why::Auth }), "{unauthorized:?}");
     assert_eq!(hub.token_generation(), None);
     let HubAction::Refresh { call } = tick(&mut hub, 2_003) else { panic!() };
     let _ = token(&mut hub, 2_004, call);
@@ -450,11 +452,11 @@ fn a_401_to_a_give_back_renews_the_token_of_all() {
 #[test]
 fn what_one_worker_owes_goes_before_what_another_wants() {
     let (mut hub, flying) = authenticated(2);
-    let Action::Run { slot, .. } = lease(&mut hub, 2, flying[1], 1) else { panic!() };
+    let Action::Run { entry, .. } = lease(&mut hub, 2, flying[1], 1) else { panic!() };
     let _ = reply(&mut hub, 2, 1, flying[1].1, Ok(Answer::Done));
-    let refused = reply(&mut hub, 3, 0, flying[0].1, Err(CallError::new(Fault::Unauthorized)));
-    let HubAction::Refresh { call } = refused else { panic!("{refused:?}") };
-    let finished = Input::Finished { slot, outcome: Outcome::Final };
+    let unauthorized = reply(&mut hub, 3, 0, flying[0].1, Err(CallError::new(Fault::Unauthorized)));
+    let HubAction::Refresh { call } = unauthorized else { panic!("{unauthorized:?}") };
+    let finished = Input::Finished { entry, outcome: Outcome::Final };
     let nothing = hub.step(at(4), HubInput::Worker { worker: 1, input: finished });
     assert!(matches!(nothing, HubAction::Wait { .. }), "{nothing:?}");
     // With the token both may call: the first worker wants a poll, the second owes a result.
@@ -467,14 +469,15 @@ fn what_one_worker_owes_goes_before_what_another_wants() {
 fn the_limit_of_a_drain_counts_from_the_latest_time_that_any_worker_has_seen() {
     let (policy, shared) = exact();
     let drain_timeout = Some(Duration::from_secs(25));
-    let mut hub = crew(2, Policy { concurrency: 1, drain_timeout, ..policy }, shared);
+    let mut hub = hub_of(2, Policy { concurrency: 1, drain_timeout, ..policy }, shared);
     let flying = polls(&mut hub, 1);
-    let Action::Run { slot, .. } = lease(&mut hub, 2, flying[0], 1) else { panic!() };
+    let Action::Run { entry, .. } = lease(&mut hub, 2, flying[0], 1) else { panic!() };
     let _ = reply(&mut hub, 3, flying[0].0, flying[0].1, Ok(Answer::Done));
-    // Its place is taken, so the first worker sleeps while the second is told of a later time.
+    // Its entry is taken, so the first worker sleeps while the second is told of a later time.
     let _ = reply(&mut hub, 1_000, flying[1].0, flying[1].1, Ok(Answer::Done));
     let _ = hub.step(at(400), HubInput::Control(Control::Drain));
-    let recall = HubAction::Worker { worker: flying[0].0, action: Action::Recall { slot } };
+    let recall =
+        HubAction::Worker { worker: flying[0].0, action: Action::Recall { entry, why: RecallReason::Drain } };
     let recalled = |millis| {
         let mut hub = hub.clone();
         loop {

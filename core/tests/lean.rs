@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use downbeat_core::machine::{
-    Action, CallId, Input, Instant, LeanWorker, Policy, PolicyError, SlotId, TokenNews, Worker,
+    Action, CallId, EntryId, Input, Instant, LeanWorker, Policy, PolicyError, TokenNews, Worker,
 };
 use support::noise::{Random, noise};
 
@@ -33,9 +33,9 @@ fn compare<const N: usize>(seed: u64, policy: Policy, seen: &mut BTreeSet<String
     let mut lean = LeanWorker::<N>::new(policy, seed).unwrap();
     let mut now = Instant::ZERO;
     let mut calls = vec![CallId::from_bits(5)];
-    let mut slots = vec![SlotId::new(0, 0)];
+    let mut slots = vec![EntryId::new(0, 0)];
     for turn in 0..300 {
-        now = now.after(Duration::from_micros(random.next(4) * random.next(3_000_000)));
+        now = now.saturating_add(Duration::from_micros(random.next(4) * random.next(3_000_000)));
         let mut input = match random.next(40) {
             0 => Input::Token(TokenNews::Missing),
             1 => Input::Token(TokenNews::Fresh { generation: 7 }),
@@ -48,8 +48,8 @@ fn compare<const N: usize>(seed: u64, policy: Policy, seen: &mut BTreeSet<String
             assert_eq!(lean.deadline(), whole.deadline(), "seed {seed}, turn {turn}, {input:?}");
             assert!(lean.held_tasks().eq(whole.held_tasks()), "seed {seed}, turn {turn}, {input:?}");
             seen.insert(kind(&action));
-            if let Action::Run { slot, .. } = action {
-                slots.push(slot);
+            if let Action::Run { entry, .. } = action {
+                slots.push(entry);
             }
             calls.extend(action.call());
             if matches!(action, Action::Wait { .. } | Action::Stopped) {
@@ -69,6 +69,7 @@ fn both_answer_the_same_inputs_by_the_same_actions() {
             max_calls: 1 + u16::try_from(seed / 4 % 3).unwrap(),
             authenticated: seed % 3 == 0,
             take_next: seed % 5 != 0,
+            ask_interval: (seed % 4 < 2).then_some(Duration::from_secs(1 + seed % 10)),
             drain_timeout: (seed % 7 != 0).then_some(Duration::from_secs(seed % 11)),
             ..Policy::default()
         };
@@ -76,19 +77,24 @@ fn both_answer_the_same_inputs_by_the_same_actions() {
         compare::<8>(seed, Policy { concurrency: 6, ..policy }, &mut seen);
     }
     let kinds = [
+        "Adopt",
+        "Ask",
         "Discard Aborted",
+        "Discard Ended",
         "Discard Rejected",
         "Discard UnsafeYield",
         "Extend",
+        "GiveBack",
         "Ignore",
+        "Lapsed",
         "Poll",
         "Recall",
         "Refresh",
-        "Refuse",
         "Run",
         "Stopped",
         "Update false",
         "Update true",
+        "Wait Ask",
         "Wait Auth",
         "Wait Busy",
         "Wait Draining",
@@ -97,6 +103,7 @@ fn both_answer_the_same_inputs_by_the_same_actions() {
         "Wait Full",
         "Wait InFlight",
         "Wait Lease",
+        "Wait Limit",
         "Wait Paused",
         "Wait RetryAfter",
         "Wait Unreachable",
@@ -108,7 +115,7 @@ fn both_answer_the_same_inputs_by_the_same_actions() {
 #[test]
 fn what_a_lean_machine_does_not_have_is_refused() {
     let field = |policy| LeanWorker::<2>::new(policy, 1).map_err(|PolicyError { field, .. }| field);
-    assert_eq!(field(Policy::seed()).unwrap_err(), "rules");
+    assert_eq!(field(Policy::ruby_sdk()).unwrap_err(), "rules");
     assert_eq!(field(Policy { store: true, ..Policy::default() }).unwrap_err(), "store");
     assert!(field(Policy::default()).is_ok());
 }

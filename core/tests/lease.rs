@@ -31,9 +31,9 @@ fn a_failed_extension_is_tried_again_after_a_sixteenth() {
 
 #[test]
 fn it_is_extended_while_the_result_is_retried() {
-    let (mut bench, slot) = Bench::<2>::running(policy(), Some(secs(10)));
+    let (mut bench, entry) = Bench::<2>::running(policy(), Some(secs(10)));
     let _ = bench.control(Control::Pause);
-    let (update, ..) = updated(bench.at(7_000).finish(slot));
+    let (update, ..) = updated(bench.at(7_000).finish(entry));
     let _ = bench.reply(update, failed(Fault::Server));
     let call = extended(bench.only_at(8_000_000));
     let _ = bench.ok(call);
@@ -42,30 +42,24 @@ fn it_is_extended_while_the_result_is_retried() {
 
 #[test]
 fn nothing_is_extended_after_the_acceptance() {
-    let (mut bench, slot) = Bench::<2>::running(policy(), Some(secs(10)));
+    let (mut bench, entry) = Bench::<2>::running(policy(), Some(secs(10)));
     let _ = bench.control(Control::Pause);
-    let (update, ..) = updated(bench.at(7_000).finish(slot));
+    let (update, ..) = updated(bench.at(7_000).finish(entry));
     let _ = bench.ok(update);
     assert_eq!(waits(bench.at(9_000).tick()), None);
 }
 
 #[test]
-fn an_unknown_task_has_no_lease_to_keep() {
-    let (mut bench, _) = Bench::<2>::running(policy(), Some(secs(10)));
-    let call = extended(bench.at(8_000).tick());
-    assert_eq!(waits(bench.reply(call, failed(Fault::Rejected))), None);
-}
-
-#[test]
 fn the_extension_of_an_earlier_task_of_the_place_keeps_the_next_one_waiting_and_does_not_count_for_it() {
-    let (mut bench, slot) = Bench::<1>::running(policy(), Some(secs(10)));
+    let (mut bench, entry) = Bench::<1>::running(policy(), Some(secs(10)));
     let old = extended(bench.at(8_000).tick());
-    let (update, ..) = updated(bench.finish(slot));
+    let (update, ..) = updated(bench.finish(entry));
     let poll = bench.ok(update);
     let (poll, ..) = bench.is_poll(poll);
     bench.run(poll, 2, Some(secs(10)));
     let _ = bench.ok(poll);
-    assert_eq!(waits(bench.at(16_500).tick()), None, "the old extension is still in flight");
+    let wait = waits(bench.at(16_500).tick()).unwrap();
+    assert_eq!(wait.as_millis(), 18_000, "the old extension is still in flight: the lease would end");
     let _ = extended(bench.ok(old));
 }
 

@@ -17,10 +17,10 @@ fn after_a_call_that_was_not_sent_all_calls_wait_for_the_gate() {
     let next = bench.ok(call);
     let (poll, ..) = bench.is_poll(next);
     let _ = bench.reply(poll, failed(Fault::NotSent));
-    for slot in &slots {
+    for entry in &slots {
         assert_eq!(
-            bench.at(100).finish(*slot),
-            Action::Wait { until: Some(bench.now.after(ms(150))), why: Why::Unreachable }
+            bench.at(100).finish(*entry),
+            Action::Wait { until: Some(bench.now.saturating_add(ms(150))), why: Why::Unreachable }
         );
     }
     let (probe, ..) = updated(bench.at(250).tick());
@@ -40,8 +40,8 @@ fn an_answer_of_any_status_opens_the_gate_for_all() {
     let next = bench.ok(call);
     let (poll, ..) = bench.is_poll(next);
     let _ = bench.reply(poll, failed(Fault::Unknown));
-    for slot in &slots {
-        let _ = bench.finish(*slot);
+    for entry in &slots {
+        let _ = bench.finish(*entry);
     }
     let (probe, ..) = updated(bench.at(250).tick());
     let _ = updated(bench.reply(probe, failed(Fault::Server)));
@@ -55,7 +55,7 @@ fn calls_that_fail_together_count_as_one_failure() {
     let slots: Vec<_> = (1..=3).map(|task| bench.run(call, task, None)).collect();
     let next = bench.ok(call);
     let (poll, ..) = bench.is_poll(next);
-    let updates: Vec<_> = slots.iter().map(|slot| updated(bench.finish(*slot)).0).collect();
+    let updates: Vec<_> = slots.iter().map(|entry| updated(bench.finish(*entry)).0).collect();
     let _ = bench.reply(poll, failed(Fault::NotSent));
     for update in updates {
         let _ = bench.reply(update, failed(Fault::NotSent));
@@ -69,7 +69,7 @@ fn an_unreachable_server_is_found_within_the_cap() {
     let (mut call, ..) = bench.polls();
     for _ in 0..40 {
         let until = waits(bench.reply(call, failed(Fault::NotSent))).unwrap();
-        assert!(bench.now.until(until) <= ms(5_000));
+        assert!(until.saturating_duration_since(bench.now) <= ms(5_000));
         bench.now = until;
         call = bench.polls().0;
     }

@@ -5,8 +5,9 @@
 use core::time::Duration;
 
 use downbeat_core::machine::{
-    Action, Answer, CallError, CallId, Control, Entry, Fault, Hub, HubAction, HubInput, HubPolicy, Input,
-    Instant, Loss, Machine, Member, Outcome, Policy, SlotId, TaskKey, TaskMeta, Why, Worker,
+    Action, Answer, CallError, CallId, Control, Entry, EntryId, Fault, Hub, HubAction, HubInput, HubPolicy,
+    Input, Instant, Loss, Machine, Member, Outcome, Policy, RecallReason, Rules, TaskKey, TaskMeta, Why,
+    Worker,
 };
 use downbeat_core::record::Step;
 use serde::{Serialize, de::DeserializeOwned};
@@ -38,20 +39,26 @@ fn perform(action: Action, dice: u64, inputs: &mut Vec<Input>) {
             inputs.push(reply(call, Answer::Done));
             let key = TaskKey::from_u128(u128::from(dice) << 64 | 7);
             let response_timeout = (!dice.is_multiple_of(3)).then_some(Duration::from_secs(dice % 60));
-            inputs.push(Input::Leased { call, task: TaskMeta { key, response_timeout } });
+            inputs.push(Input::Leased { call, task: TaskMeta::new(key, response_timeout) });
         }
-        Action::Run { slot, .. } | Action::Recall { slot } => {
+        Action::Run { entry, .. } | Action::Recall { entry, .. } => {
             let callback_after = Duration::from_secs(dice % 100);
             let outcome =
                 if dice.is_multiple_of(5) { Outcome::Yield { callback_after } } else { Outcome::Final };
-            inputs.push(Input::Finished { slot, outcome });
+            inputs.push(Input::Finished { entry, outcome });
         }
         Action::Refresh { call } => inputs.push(reply(call, Answer::Token { valid_for: None })),
-        Action::Refuse { call, .. }
+        Action::GiveBack { call, .. }
         | Action::Extend { call, .. }
+        | Action::Ask { call, .. }
         | Action::Update { call, .. }
         | Action::Spill { call, .. } => inputs.push(reply(call, Answer::Done)),
-        Action::Ignore { .. } | Action::Discard { .. } | Action::Wait { .. } | Action::Stopped => {}
+        Action::Lapsed { .. }
+        | Action::Adopt { .. }
+        | Action::Ignore { .. }
+        | Action::Discard { .. }
+        | Action::Wait { .. }
+        | Action::Stopped => {}
     }
 }
 
@@ -60,7 +67,7 @@ fn a_machine_read_from_its_encoding_goes_on_the_same() {
     let (mut machine, mut now, mut inputs) = (machine(4711), Instant::ZERO, Vec::new());
     for n in 0..3_000_u64 {
         let dice = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
-        now = now.after(Duration::from_micros(dice % 70_000));
+        now = now.saturating_add(Duration::from_micros(dice % 70_000));
         let input = inputs.pop().unwrap_or(Input::Tick);
         let mut copy = again(&machine);
         assert_eq!(copy, machine, "step {n}");
@@ -79,7 +86,7 @@ fn a_hub_read_from_its_encoding_goes_on_the_same() {
     let (mut now, mut inputs) = (Instant::ZERO, Vec::new());
     for n in 0..2_000_u64 {
         let dice = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
-        now = now.after(Duration::from_micros(dice % 70_000));
+        now = now.saturating_add(Duration::from_micros(dice % 70_000));
         let input = if n == 1_900 {
             HubInput::Control(Control::Drain)
         } else {
@@ -88,7 +95,7 @@ fn a_hub_read_from_its_encoding_goes_on_the_same() {
         let mut copy = again(&hub);
         assert_eq!(copy, hub, "step {n}");
         let action = hub.step(now, input);
-        let step = again(&Step::of_hub(now, input, action));
+        let step = again(&Step::from_hub(now, input, action));
         assert_eq!((step.hub_input(), step.hub_action()), (Some(input), Some(action)), "step {n}");
         assert_eq!((copy.step(now, input), &copy), (action, &hub), "step {n}");
         let mut of_worker = Vec::new();
@@ -112,7 +119,7 @@ fn lines_are_short_and_read_as_documented() {
     let action = worker.step(Instant::ZERO, Input::Tick);
     let Action::Poll { call, .. } = action else { panic!() };
     let line = |t, input, action| {
-        serde_json::to_string(&Step::of_machine(
+        serde_json::to_string(&Step::from_machine(
             Instant::from_micros(t),
             2,
             Instant::from_micros(t),
@@ -125,32 +132,35 @@ fn lines_are_short_and_read_as_documented() {
         line(0, Input::Tick, action),
         r#"{"t":0,"w":2,"in":"tick","do":{"poll":{"call":1,"count":1,"wait":0}}}"#
     );
-    let task = TaskMeta { key: TaskKey::from_u128(42), response_timeout: Some(Duration::from_secs(60)) };
-    let slot = SlotId::new(0, 1);
+    let task = TaskMeta::new(TaskKey::from_u128(42), Some(Duration::from_secs(60)));
+    let entry = EntryId::new(0, 1);
     assert_eq!(
-        line(9, Input::Leased { call, task }, Action::Run { slot, key: task.key }),
+        line(9, Input::Leased { call, task }, Action::Run { entry, key: task.key }),
         concat!(
             r#"{"t":9,"w":2,"in":{"leased":{"call":1,"task":{"key":"00000000-0000-0000-0000-00000000002a","#,
-            r#""response_timeout":60000000}}},"do":{"run":{"slot":[0,1],"key":"00000000-0000-0000-0000-00000000002a"}}}"#
+            r#""response_timeout":60000000}}},"do":{"run":{"entry":[0,1],"key":"00000000-0000-0000-0000-00000000002a"}}}"#
         )
     );
 }
 
 #[test]
 fn an_action_is_called_what_a_record_calls_it() {
-    let (call, slot) = (CallId::from_bits(1), SlotId::new(0, 1));
+    let (call, entry) = (CallId::from_bits(1), EntryId::new(0, 1));
     let (key, until, wait) = (TaskKey::from_u128(42), None, Duration::ZERO);
     let actions = [
-        Action::Run { slot, key },
-        Action::Refuse { call, key },
+        Action::Run { entry, key },
+        Action::GiveBack { call, key },
         Action::Ignore { key },
-        Action::Recall { slot },
+        Action::Recall { entry, why: RecallReason::Drain },
         Action::Refresh { call },
-        Action::Extend { call, slot },
-        Action::Update { call, slot, attempt: 0, take_next: false },
+        Action::Extend { call, entry },
+        Action::Update { call, entry, attempt: 0, take_next: false, instead: None },
+        Action::Lapsed { entry },
+        Action::Adopt { entry, key },
+        Action::Ask { call, entry },
         Action::Poll { call, count: 1, wait },
-        Action::Spill { call, slot },
-        Action::Discard { slot, why: Loss::Rejected },
+        Action::Spill { call, entry, instead: None },
+        Action::Discard { entry, why: Loss::Rejected },
         Action::Wait { until, why: Why::Empty },
         Action::Stopped,
     ];
@@ -158,6 +168,15 @@ fn an_action_is_called_what_a_record_calls_it() {
         let written = serde_json::to_string(&action).unwrap();
         assert_eq!(written.split('"').nth(1), Some(action.name()), "{written}");
     }
+}
+
+#[test]
+fn the_words_of_older_records_are_read() {
+    let key = TaskKey::from_u128(42);
+    let line = r#"{"refuse":{"call":1,"key":"00000000-0000-0000-0000-00000000002a"}}"#;
+    let read: Action = serde_json::from_str(line).unwrap();
+    assert_eq!(read, Action::GiveBack { call: CallId::from_bits(1), key });
+    assert_eq!(serde_json::from_str::<Rules>(r#""seed""#).unwrap(), Rules::RubySdk);
 }
 
 #[test]

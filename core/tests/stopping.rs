@@ -2,7 +2,7 @@
 
 mod support;
 
-use downbeat_core::machine::{Action, Control, Fault, Input, Loss, Mode, Policy, Why};
+use downbeat_core::machine::{Action, Control, Fault, Input, Lifecycle, Loss, Policy, RecallReason, Why};
 use support::{Bench, exact, failed, ms, secs, updated, waits};
 
 fn policy() -> Policy {
@@ -23,9 +23,9 @@ fn a_task_that_arrives_while_paused_is_run_and_reported() {
     let mut bench = Bench::<2>::new(policy());
     let (call, ..) = bench.polls();
     let _ = bench.control(Control::Pause);
-    let slot = bench.run(call, 1, None);
+    let entry = bench.run(call, 1, None);
     let _ = bench.ok(call);
-    let _ = updated(bench.finish(slot));
+    let _ = updated(bench.finish(entry));
 }
 
 #[test]
@@ -33,9 +33,9 @@ fn a_drained_worker_stops_when_nothing_is_held_and_no_poll_is_in_flight() {
     let mut bench = Bench::<2>::new(policy());
     let (call, ..) = bench.polls();
     assert!(matches!(bench.control(Control::Drain), Action::Wait { .. }));
-    let slot = bench.run(call, 1, None);
+    let entry = bench.run(call, 1, None);
     assert!(matches!(bench.ok(call), Action::Wait { .. }));
-    let (update, ..) = updated(bench.finish(slot));
+    let (update, ..) = updated(bench.finish(entry));
     assert_eq!(bench.ok(update), Action::Stopped);
     for input in [Input::Tick, Input::Control(Control::Resume), Input::Control(Control::Abort)] {
         assert_eq!(bench.at(9_000).say(input), Action::Stopped);
@@ -50,20 +50,20 @@ fn an_idle_worker_stops_at_once() {
 
 #[test]
 fn running_tasks_are_recalled_when_the_drain_s_time_is_over() {
-    let (mut bench, slot) = Bench::<2>::running(policy(), None);
+    let (mut bench, entry) = Bench::<2>::running(policy(), None);
     let _ = bench.at(1_000).control(Control::Drain);
-    assert_eq!(bench.only_at(26_000_000), Action::Recall { slot });
+    assert_eq!(bench.only_at(26_000_000), Action::Recall { entry, why: RecallReason::Drain });
     assert_eq!(waits(bench.tick()).unwrap().as_millis(), 30_000);
-    let (update, ..) = updated(bench.give_way(slot, secs(1)));
+    let (update, ..) = updated(bench.give_way(entry, secs(1)));
     assert_eq!(bench.ok(update), Action::Stopped);
 }
 
 #[test]
 fn what_is_still_held_after_the_recall_is_given_up_and_the_worker_stops() {
-    let (mut bench, slot) = Bench::<2>::running(policy(), None);
+    let (mut bench, entry) = Bench::<2>::running(policy(), None);
     let _ = bench.control(Control::Drain);
     let _ = bench.at(25_000).tick();
-    assert_eq!(bench.only_at(29_000_000), Action::Discard { slot, why: Loss::Aborted });
+    assert_eq!(bench.only_at(29_000_000), Action::Discard { entry, why: Loss::Aborted });
     assert_eq!(bench.tick(), Action::Stopped);
 }
 
@@ -73,16 +73,16 @@ fn a_task_that_arrives_after_the_recall_is_given_back() {
     let (call, ..) = bench.polls();
     let _ = bench.control(Control::Drain);
     let _ = bench.at(25_000).tick();
-    let Action::Refuse { call: refusal, .. } = bench.lease(call, 1, None) else { panic!() };
+    let Action::GiveBack { call: give_back, .. } = bench.lease(call, 1, None) else { panic!() };
     assert!(matches!(bench.ok(call), Action::Wait { .. }));
-    assert_eq!(bench.ok(refusal), Action::Stopped);
+    assert_eq!(bench.ok(give_back), Action::Stopped);
 }
 
 #[test]
 fn with_a_store_unreported_results_are_spilled_when_the_drain_s_time_is_over() {
-    let (mut bench, slot) = Bench::<2>::running(Policy { store: true, ..policy() }, None);
+    let (mut bench, entry) = Bench::<2>::running(Policy { store: true, ..policy() }, None);
     let _ = bench.control(Control::Drain);
-    let (update, ..) = updated(bench.at(24_000).finish(slot));
+    let (update, ..) = updated(bench.at(24_000).finish(entry));
     let _ = bench.reply(update, failed(Fault::Server));
     let Action::Spill { call, .. } = bench.at(25_000).tick() else { panic!() };
     assert_eq!(bench.ok(call), Action::Stopped);
@@ -99,12 +99,12 @@ fn abort_gives_up_what_is_held_and_spills_results_where_there_is_a_store() {
     let (update, ..) = updated(bench.finish(done));
     let mut actions = vec![bench.control(Control::Abort), bench.tick()];
     actions.sort_by_key(|action| matches!(action, Action::Spill { .. }));
-    assert_eq!(actions[0], Action::Discard { slot: running, why: Loss::Aborted });
-    let Action::Spill { call: spill, slot } = actions[1] else { panic!("{actions:?}") };
-    assert_eq!(slot, done);
+    assert_eq!(actions[0], Action::Discard { entry: running, why: Loss::Aborted });
+    let Action::Spill { call: spill, entry, .. } = actions[1] else { panic!("{actions:?}") };
+    assert_eq!(entry, done);
     assert!(matches!(bench.ok(update), Action::Wait { .. }), "the update's answer comes too late");
     assert_eq!(bench.ok(spill), Action::Stopped);
-    assert_eq!(bench.worker.snapshot().mode, Mode::Stopped);
+    assert_eq!(bench.worker.snapshot().lifecycle, Lifecycle::Stopped);
     let _ = ms(0);
 }
 
@@ -121,10 +121,10 @@ fn a_poll_that_is_in_flight_at_the_abort_is_not_waited_for() {
 #[test]
 fn a_yield_in_flight_at_the_abort_is_given_up_and_its_late_answer_changes_nothing() {
     for store in [false, true] {
-        let (mut bench, slot) = Bench::<2>::running(Policy { store, ..policy() }, None);
+        let (mut bench, entry) = Bench::<2>::running(Policy { store, ..policy() }, None);
         let _ = bench.control(Control::Pause);
-        let (update, ..) = updated(bench.give_way(slot, secs(30)));
-        assert_eq!(bench.control(Control::Abort), Action::Discard { slot, why: Loss::Aborted }, "{store}");
+        let (update, ..) = updated(bench.give_way(entry, secs(30)));
+        assert_eq!(bench.control(Control::Abort), Action::Discard { entry, why: Loss::Aborted }, "{store}");
         assert_eq!(bench.ok(update), Action::Stopped);
         assert_eq!(bench.worker.snapshot().calls_in_flight, 0);
     }
@@ -132,11 +132,11 @@ fn a_yield_in_flight_at_the_abort_is_given_up_and_its_late_answer_changes_nothin
 
 #[test]
 fn a_store_that_fails_after_the_abort_ends_the_worker_all_the_same() {
-    let (mut bench, slot) = Bench::<2>::running(Policy { store: true, ..policy() }, None);
+    let (mut bench, entry) = Bench::<2>::running(Policy { store: true, ..policy() }, None);
     let _ = bench.control(Control::Pause);
-    let (update, ..) = updated(bench.finish(slot));
+    let (update, ..) = updated(bench.finish(entry));
     let Action::Spill { call, .. } = bench.control(Control::Abort) else { panic!() };
-    assert_eq!(bench.reply(call, failed(Fault::Server)), Action::Discard { slot, why: Loss::Aborted });
+    assert_eq!(bench.reply(call, failed(Fault::Server)), Action::Discard { entry, why: Loss::Aborted });
     assert_eq!(bench.tick(), Action::Stopped);
     let _ = bench.ok(update);
     assert_eq!(bench.worker.snapshot().calls_in_flight, 0);
@@ -150,8 +150,8 @@ fn a_drain_during_a_poll_runs_what_it_brings_and_takes_no_next_task() {
     let _ = bench.control(Control::Drain);
     let slots = [bench.run(call, 1, None), bench.run(call, 2, None)];
     assert!(matches!(bench.ok(call), Action::Wait { .. }));
-    for (slot, last) in slots.into_iter().zip([false, true]) {
-        let (update, _, take_next) = updated(bench.finish(slot));
+    for (entry, last) in slots.into_iter().zip([false, true]) {
+        let (update, _, take_next) = updated(bench.finish(entry));
         assert!(!take_next);
         assert_eq!(bench.ok(update) == Action::Stopped, last);
     }

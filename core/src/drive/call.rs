@@ -3,13 +3,13 @@
 use core::time::Duration;
 
 use super::config::{Config, DOES_NOT_FIT};
-use super::desk::Desk;
+use super::slots::Slots;
 use crate::http::{Exchange, HeadError, Inbox, write_head};
-use crate::machine::{Answer, CallError, CallId, Fault, Instant, Reply, SlotId};
+use crate::machine::{Answer, CallError, CallId, EntryId, Fault, Instant, Instead, Reply};
 use crate::ports::{Content, Head, Method, Request};
 use crate::wire::{
-    Accepted, Buffer, CallKind, Counter, Full, Out, Output, PREFIX, SliceBuffer, Status, TaskResult,
-    classify, encode_extend, encode_give_back, encode_token_request, read_token, target,
+    Accepted, Buffer, CallKind, Counter, Full, Out, Output, PREFIX, SliceBuffer, Status, classify,
+    encode_extend, encode_give_back, encode_token_request, read_token, reason_instead, target,
 };
 
 /// A call in flight.
@@ -30,9 +30,10 @@ pub(super) struct Call {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Purpose {
     Poll { count: u16, wait: Duration },
-    Update { slot: SlotId, take_next: bool },
-    Extend { slot: SlotId },
-    Refuse,
+    Update { entry: EntryId, take_next: bool, instead: Option<Instead> },
+    Extend { entry: EntryId },
+    Ask { entry: EntryId },
+    GiveBack,
     Refresh,
 }
 
@@ -41,7 +42,8 @@ impl Purpose {
         match self {
             Self::Poll { .. } => CallKind::Poll,
             Self::Update { take_next: true, .. } => CallKind::UpdateV2,
-            Self::Update { take_next: false, .. } | Self::Extend { .. } | Self::Refuse => CallKind::Update,
+            Self::Update { take_next: false, .. } | Self::Extend { .. } | Self::GiveBack => CallKind::Update,
+            Self::Ask { .. } => CallKind::Other,
             Self::Refresh => CallKind::Token,
         }
     }
@@ -50,14 +52,25 @@ impl Purpose {
     pub(super) const fn held(self) -> Duration {
         match self {
             Self::Poll { wait, .. } => wait,
-            Self::Update { .. } | Self::Extend { .. } | Self::Refuse | Self::Refresh => Duration::ZERO,
+            Self::Update { .. } | Self::Extend { .. } | Self::Ask { .. } | Self::GiveBack | Self::Refresh => {
+                Duration::ZERO
+            }
         }
     }
 
-    /// Whether an answer with this head is tasks, to be read as they arrive.
-    pub(super) fn brings_tasks(self, head: &Head) -> bool {
-        let polls = matches!(self.kind(), CallKind::Poll | CallKind::UpdateV2);
-        polls && head.json && (200..=299).contains(&head.status) && head.status != 204
+    /// Whether it brings tasks or carries a result: for such a call the driver waits longer.
+    pub(super) fn is_long<const N: usize, const R: usize>(self, slots: &Slots<N, R>) -> bool {
+        match self {
+            Self::Poll { .. } => true,
+            Self::Update { entry, instead, .. } => instead.is_some() || !slots.yields(entry),
+            Self::Extend { .. } | Self::Ask { .. } | Self::GiveBack | Self::Refresh => false,
+        }
+    }
+
+    /// Whether an answer with this head is tasks, to be read as they arrive: new ones, or the one that was asked about.
+    pub(super) fn reads_tasks(self, head: &Head) -> bool {
+        let tasks = matches!(self.kind(), CallKind::Poll | CallKind::UpdateV2 | CallKind::Other);
+        tasks && head.json && (200..=299).contains(&head.status) && head.status != 204
     }
 }
 
@@ -66,36 +79,40 @@ pub(super) fn write<const N: usize, const R: usize>(
     purpose: Purpose,
     config: &Config<'_>,
     token: &str,
-    desk: &Desk<N, R>,
+    slots: &Slots<N, R>,
     memory: &mut [u8],
     scratch: &mut [u8],
 ) -> Result<(usize, usize), HeadError> {
+    let mut made = SliceBuffer::new(scratch);
     let (method, target) = match purpose {
         Purpose::Poll { count, wait } => {
-            let mut out = SliceBuffer::new(scratch);
             let domain = Some(config.domain);
-            target::write_poll(config.task_type, config.worker_id, count, wait, domain, &mut out)
+            target::write_poll(config.task_type, config.worker_id, count, wait, domain, &mut made)
                 .map_err(|_| HeadError::Unfit)?;
-            (Method::Get, str::from_utf8(out.into_bytes()).unwrap_or_default())
+            (Method::Get, "")
+        }
+        Purpose::Ask { entry } => {
+            let (ids, _) = slots.lease_of(entry).ok_or(HeadError::Unfit)?;
+            target::write_task(&ids.task, &mut made).map_err(|_| HeadError::Unfit)?;
+            (Method::Get, "")
         }
         Purpose::Update { take_next: true, .. } => (Method::Post, target::UPDATE_V2),
-        Purpose::Update { .. } | Purpose::Extend { .. } | Purpose::Refuse => (Method::Post, target::UPDATE),
+        Purpose::Update { .. } | Purpose::Extend { .. } | Purpose::GiveBack => (Method::Post, target::UPDATE),
         Purpose::Refresh => (Method::Post, target::TOKEN),
     };
-    let (content, token) = match purpose {
-        Purpose::Poll { .. } => (Content::None, token),
-        Purpose::Update { .. } | Purpose::Extend { .. } | Purpose::Refuse => (Content::Json, token),
-        Purpose::Refresh => (Content::Json, ""),
-    };
+    let gets = method == Method::Get;
+    let target = if gets { str::from_utf8(made.into_bytes()).unwrap_or_default() } else { target };
+    let content = if gets { Content::None } else { Content::Json };
+    let token = if purpose == Purpose::Refresh { "" } else { token };
     let request =
         Request { method, target, content, body: &[], token: Some(token).filter(|token| !token.is_empty()) };
     let mut attempt = |fits: bool| {
         let mut length = Counter::default();
-        write_body(purpose, config, desk, fits, &mut length)?;
+        write_body(purpose, config, slots, fits, &mut length)?;
         let mut out = SliceBuffer::new(memory);
         write_head(&config.site, &request, length.len, &mut out)?;
         let head = out.len();
-        write_body(purpose, config, desk, fits, &mut out)?;
+        write_body(purpose, config, slots, fits, &mut out)?;
         Ok((head, length.len))
     };
     match (attempt(true), purpose) {
@@ -108,28 +125,32 @@ pub(super) fn write<const N: usize, const R: usize>(
 fn write_body<const N: usize, const R: usize>(
     purpose: Purpose,
     config: &Config<'_>,
-    desk: &Desk<N, R>,
+    slots: &Slots<N, R>,
     fits: bool,
     out: &mut dyn Out,
 ) -> Result<(), Full> {
     match purpose {
-        Purpose::Poll { .. } => Ok(()),
-        Purpose::Update { slot, .. } => {
-            let report = desk.report(slot, config.worker_id).ok_or(Full)?;
-            if fits {
-                return report.encode(out);
+        Purpose::Poll { .. } | Purpose::Ask { .. } => Ok(()),
+        Purpose::Update { entry, instead, .. } => {
+            let mut report = slots.report(entry, config.worker_id).ok_or(Full)?;
+            if let Some(why) = instead {
+                report.status = Status::instead(why, reason_instead(why));
+            } else if !fits {
+                report.status = Status::FailedTerminal { reason: DOES_NOT_FIT };
             }
-            let status = Status::FailedTerminal { reason: DOES_NOT_FIT };
-            TaskResult { status, output: Output::EMPTY, ..report }.encode(out)
+            if instead.is_some() || !fits {
+                report.output = Output::EMPTY;
+            }
+            report.encode(out)
         }
-        Purpose::Extend { slot } => {
-            let ids = desk.ids(slot).ok_or(Full)?;
-            encode_extend(&ids.task, &ids.workflow, out)
+        Purpose::Extend { entry } => {
+            let (ids, lease) = slots.lease_of(entry).ok_or(Full)?;
+            encode_extend(&ids.task, &ids.workflow, config.worker_id, lease, out)
         }
-        Purpose::Refuse => {
-            let refused = desk.refused.as_ref().ok_or(Full)?;
-            let polled = Output::new(&refused.polled).unwrap_or_default();
-            encode_give_back(&refused.ids.task, &refused.ids.workflow, config.worker_id, polled, out)
+        Purpose::GiveBack => {
+            let given_back = slots.given_back.as_ref().ok_or(Full)?;
+            let polled = Output::kept(&given_back.polled);
+            encode_give_back(&given_back.ids.task, &given_back.ids.workflow, config.worker_id, polled, out)
         }
         Purpose::Refresh => {
             let key = config.key.ok_or(Full)?;
@@ -138,23 +159,25 @@ fn write_body<const N: usize, const R: usize>(
     }
 }
 
-/// What a whole answer means. `body` is what was kept of it; `tasks`: whether the tasks in it were whole.
+/// What a whole answer means. `body` is what was kept of it; `tasks`: if those in it were whole, whether the one that was
+/// asked about is over.
 pub(super) fn understand(
     purpose: Purpose,
     head: &Head,
     body: &[u8],
-    tasks: bool,
+    tasks: Option<bool>,
     token: &mut Token<'_>,
 ) -> Reply {
-    let prefix = if purpose.brings_tasks(head) { &[] } else { body.get(..PREFIX).unwrap_or(body) };
+    let prefix = if purpose.reads_tasks(head) { &[] } else { body.get(..PREFIX).unwrap_or(body) };
     match classify(purpose.kind(), head, prefix)? {
+        Accepted::Empty if matches!(purpose, Purpose::Ask { .. }) && tasks == Some(true) => Ok(Answer::Ended),
         Accepted::Empty => Ok(Answer::Done),
         Accepted::NoAuth => {
             token.len = 0;
             Ok(Answer::NoAuth)
         }
         Accepted::Body if purpose == Purpose::Refresh => token.read(body),
-        Accepted::Body if tasks => Ok(Answer::Done),
+        Accepted::Body if tasks.is_some() => Ok(Answer::Done),
         Accepted::Body => Err(CallError::new(Fault::Unknown)),
     }
 }

@@ -21,9 +21,9 @@ mod asynchronous;
 mod blocking;
 mod call;
 mod config;
-mod desk;
 mod idle;
 mod session;
+mod slots;
 
 pub use crate::http::{AsyncLink, Link, Site};
 pub use asynchronous::run_async;

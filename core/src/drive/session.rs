@@ -2,18 +2,20 @@
 
 use super::call::{self, Call, Kept, Purpose, Token};
 use super::config::{Buffers, Config, SetupError, WINDOW};
-use super::desk::Desk;
+use super::slots::Slots;
 use crate::http::{Event, Exchange, Inbox, Want};
-use crate::machine::{Action, CallError, CallId, Control, Fault, Input, Instant, LeanWorker, Policy, Reply};
+use crate::machine::{
+    Action, CallError, CallId, Control, Fault, Input, Instant, LeanWorker, OnLapse, Policy, Reply,
+};
 use crate::ports::{Cause, Executor, Failure};
-use crate::wire::{Cutter, Out};
+use crate::wire::{Cutter, Out, TaskState};
 
 /// A worker with `N` slots, each with room for a result of `R` bytes, on one connection.
 ///
 /// Ask [`Session::next`] what it needs, give it that, and tell what came of it by the method that the [`Demand`]
 /// names; until [`Demand::Stopped`]. Nothing is lost by asking twice.
 pub struct Session<'b, const N: usize, const R: usize> {
-    desk: Desk<N, R>,
+    slots: Slots<N, R>,
     config: Config<'b>,
     receive: &'b mut [u8],
     send: &'b mut [u8],
@@ -94,9 +96,10 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
         config: Config<'b>,
         buffers: Buffers<'b>,
     ) -> Result<Self, SetupError> {
-        let policy = Self::check(policy, &config, &buffers)?;
+        let mut policy = policy;
+        Self::check(&mut policy, &config, &buffers)?;
         let worker = LeanWorker::new(policy, seed).map_err(SetupError::Policy)?;
-        Ok(Self::of(worker, config, buffers))
+        Ok(Self::from_worker(worker, config, buffers))
     }
 
     /// As [`Session::new`], in a place that is given: on a small stack there is no room to make a session there and
@@ -111,7 +114,8 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
         config: Config<'b>,
         buffers: Buffers<'b>,
     ) -> Result<&'s mut Self, SetupError> {
-        let policy = Self::check(policy, &config, &buffers)?;
+        let mut policy = policy;
+        Self::check(&mut policy, &config, &buffers)?;
         Self::fill(place, &policy, seed, config, buffers)
     }
 
@@ -124,21 +128,25 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
         buffers: Buffers<'b>,
     ) -> Result<&'s mut Self, SetupError> {
         let worker = LeanWorker::new(*policy, seed).map_err(SetupError::Policy)?;
-        Ok(place.insert(Self::of(worker, config, buffers)))
+        Ok(place.insert(Self::from_worker(worker, config, buffers)))
     }
 
+    /// Checks what it is made of, and sets of the policy what is not for the caller to choose.
     #[inline(never)]
-    fn check(policy: Policy, config: &Config<'b>, buffers: &Buffers<'b>) -> Result<Policy, SetupError> {
+    fn check(policy: &mut Policy, config: &Config<'b>, buffers: &Buffers<'b>) -> Result<(), SetupError> {
         let authenticated = config.key.is_some();
         let needed = config.send_needed(R, if authenticated { buffers.token.len() } else { 0 })?;
         buffers.check(needed.max(R), authenticated)?;
-        Ok(Policy { max_calls: 1, store: false, authenticated, ..policy })
+        policy.max_calls = 1;
+        policy.store = false;
+        policy.authenticated = authenticated;
+        Ok(())
     }
 
     #[inline(always)]
-    fn of(worker: LeanWorker<N>, config: Config<'b>, buffers: Buffers<'b>) -> Self {
+    fn from_worker(worker: LeanWorker<N>, config: Config<'b>, buffers: Buffers<'b>) -> Self {
         Self {
-            desk: Desk::new(worker),
+            slots: Slots::new(worker),
             config,
             receive: buffers.receive,
             send: buffers.send,
@@ -156,13 +164,13 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
     /// The machine, to look at.
     #[must_use]
     pub const fn worker(&self) -> &LeanWorker<N> {
-        &self.desk.worker
+        &self.slots.worker
     }
 
     /// What was met so far.
     #[must_use]
     pub const fn counts(&self) -> Counts {
-        Counts { unreportable: self.desk.unreportable, ..self.counts }
+        Counts { unreportable: self.slots.unreportable, ..self.counts }
     }
 
     /// Tells a decision from outside. It takes effect once the call in flight has ended; of two before that, the
@@ -247,10 +255,10 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
     /// The call in flight is over.
     fn end(&mut self, id: CallId, reply: Reply) {
         self.open = self.call.as_ref().is_some_and(|c| c.exchange.keeps_connection() && c.inbox.is_empty());
-        if let Some(Call { purpose: Purpose::Refuse, .. }) = self.call
+        if let Some(Call { purpose: Purpose::GiveBack, .. }) = self.call
             && !matches!(reply, Err(CallError { fault: Fault::NotSent, .. }))
         {
-            self.desk.refused = None;
+            self.slots.given_back = None;
         }
         self.call = None;
         self.owes_step = true;
@@ -267,15 +275,15 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
                 }
                 continue;
             }
-            if let Some(id) = self.refusal_due() {
-                self.begin(now, id, Purpose::Refuse);
+            if let Some(id) = self.give_back_due() {
+                self.begin(now, id, Purpose::GiveBack);
                 continue;
             }
             if core::mem::take(&mut self.owes_step) && self.step_code(now, executor) {
                 return Need::Turn;
             }
             let input = self.next_input();
-            let action = self.desk.worker.step(now, input);
+            let action = self.slots.worker.step(now, input);
             if let Some(need) = self.perform(now, action, executor) {
                 return need;
             }
@@ -283,11 +291,11 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
     }
 
     /// A give-back is sent when the machine has heard how the poll that brought the task ended.
-    fn refusal_due(&mut self) -> Option<CallId> {
+    fn give_back_due(&mut self) -> Option<CallId> {
         if self.ended.is_some() {
             return None;
         }
-        self.desk.refused.as_mut()?.call.take()
+        self.slots.given_back.as_mut()?.call.take()
     }
 
     /// How the last call ended is told last: it may begin the next, and all else that is known counts for that.
@@ -295,8 +303,8 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
         if let Some(control) = self.control.take() {
             return Input::Control(control);
         }
-        if let Some((slot, outcome)) = self.desk.next_end() {
-            return Input::Finished { slot, outcome };
+        if let Some((entry, outcome)) = self.slots.next_end() {
+            return Input::Finished { entry, outcome };
         }
         match self.ended.take() {
             Some((call, reply)) => Input::Replied { call, reply },
@@ -312,28 +320,35 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
     ) -> Option<Need> {
         let (call, purpose) = match action {
             Action::Poll { call, count, wait } => {
-                (call, Purpose::Poll { count, wait: now.until_within(self.desk.next_wake(), wait) })
+                (call, Purpose::Poll { count, wait: now.until_within(self.slots.next_wake(), wait) })
             }
-            Action::Update { call, slot, take_next, .. } => (call, Purpose::Update { slot, take_next }),
-            Action::Extend { call, slot } => (call, Purpose::Extend { slot }),
+            Action::Update { call, entry, take_next, instead, .. } => {
+                (call, Purpose::Update { entry, take_next, instead })
+            }
+            Action::Extend { call, entry } => (call, Purpose::Extend { entry }),
+            Action::Ask { call, entry } => (call, Purpose::Ask { entry }),
             Action::Refresh { call } => (call, Purpose::Refresh),
-            Action::Refuse { call, key } => {
-                if self.desk.refused.as_ref().is_none_or(|refused| refused.key != key) {
+            Action::GiveBack { call, key } => {
+                if self.slots.given_back.as_ref().is_none_or(|given_back| given_back.key != key) {
                     self.ended = Some((call, Err(CallError::new(Fault::Rejected))));
                     return None;
                 }
-                (call, Purpose::Refuse)
+                (call, Purpose::GiveBack)
             }
-            Action::Recall { slot } => {
-                self.desk.recall(slot, executor);
+            Action::Recall { entry, .. } => {
+                self.slots.recall(entry, executor);
                 return None;
             }
-            Action::Discard { slot, .. } => {
-                self.desk.discard(slot, executor);
+            Action::Discard { entry, .. } => {
+                self.slots.discard(entry, executor);
                 return None;
             }
-            // Answers to `Leased`, which the desk asks itself; and a lean machine has no store.
-            Action::Run { .. } | Action::Ignore { .. } | Action::Spill { .. } => return None,
+            // Answers to `Leased`, which `Slots` asks itself; and a lean machine has no store.
+            Action::Run { .. } | Action::Adopt { .. } | Action::Ignore { .. } | Action::Spill { .. } => {
+                return None;
+            }
+            // That a lease is over is seen by whoever looks at the worker.
+            Action::Lapsed { .. } => return None,
             Action::Wait { until, .. } => return self.idle(now, until, executor),
             Action::Stopped => return Some(Need::Stopped),
         };
@@ -347,13 +362,13 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
         until: Option<Instant>,
         executor: &mut E,
     ) -> Option<Need> {
-        if self.ended.is_some() || self.control.is_some() || self.desk.has_end() {
+        if self.ended.is_some() || self.control.is_some() || self.slots.has_end() {
             return None;
         }
         if self.step_code(now, executor) {
             return Some(Need::Turn);
         }
-        let wake = self.desk.next_wake();
+        let wake = self.slots.next_wake();
         let until = until.map_or(wake, |at| at.min(wake));
         Some(Need::Wait(Some(until).filter(|at| *at < Instant::FAR_FUTURE)))
     }
@@ -361,7 +376,7 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
     /// A step of the user's code, where one is due. The send buffer is free then, and takes its output.
     fn step_code<E: Executor + ?Sized>(&mut self, now: Instant, executor: &mut E) -> bool {
         let memory = self.send.get_mut(..R).unwrap_or_default();
-        self.desk.step_code(now, executor, memory)
+        self.slots.step_code(now, executor, memory)
     }
 
     // ---------------------------------------------------------------- one call
@@ -371,17 +386,19 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
         self.counts.calls = self.counts.calls.saturating_add(1);
         // Nothing is received now: its memory is free.
         let written =
-            call::write(purpose, &self.config, self.token.text(), &self.desk, self.send, self.receive);
+            call::write(purpose, &self.config, self.token.text(), &self.slots, self.send, self.receive);
         let Ok((head, body)) = written else {
             // `new` has made sure that it fits; what was asked for is not here any more.
             self.ended = Some((id, Err(CallError::new(Fault::Rejected))));
             return;
         };
         self.cutter.reset();
+        let policy = self.slots.worker.policy();
+        let limit = if purpose.is_long(&self.slots) { policy.report_timeout } else { policy.call_timeout };
         self.call = Some(Call {
             id,
             purpose,
-            deadline: now.after(self.desk.worker.policy().call_timeout).after(purpose.held()),
+            deadline: now.saturating_add(limit).saturating_add(purpose.held()),
             exchange: Exchange::new(self.open, head, body),
             request: head.saturating_add(body),
             inbox: Inbox::new(),
@@ -441,7 +458,7 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
             }
             call.inbox = Inbox::at(0, rest);
         }
-        let tasks = call.head.is_some_and(|head| call.purpose.brings_tasks(&head));
+        let tasks = call.head.is_some_and(|head| call.purpose.reads_tasks(&head));
         let (kept, raw) = self.receive.split_at_mut(window);
         let mut kept = Kept { memory: kept, len: &mut call.kept };
         loop {
@@ -454,9 +471,12 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
                 continue;
             }
             loop {
-                match self.cutter.feed(&mut bytes, &mut kept) {
+                // An element is large, and stays where it is.
+                match &self.cutter.feed(&mut bytes, &mut kept) {
+                    // What was asked about is here already.
+                    Ok(Some(_)) if matches!(call.purpose, Purpose::Ask { .. }) => {}
                     Ok(Some(element)) => {
-                        self.desk.arrived(now, call.id, &element, self.config.task_type, executor);
+                        self.slots.arrived(now, call.id, element, self.config.task_type, executor);
                     }
                     Ok(None) => break,
                     Err(_) => return Err(call.exchange.fail(Cause::Protocol)),
@@ -487,8 +507,14 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
             return self.end(id, Err(CallError::new(Fault::Unknown)));
         };
         let kept = self.receive.get(..call.kept).unwrap_or_default();
-        let whole = self.cutter.finish().is_ok();
-        let reply = call::understand(purpose, &head, kept, whole, &mut self.token);
+        let over = match self.cutter.state() {
+            TaskState::Ended => true,
+            // Its lease is over: what becomes of such a run is for the policy to say.
+            TaskState::TimedOut => self.slots.worker.policy().on_lapse == OnLapse::Stop,
+            TaskState::InProgress | TaskState::Scheduled | TaskState::Unknown => false,
+        };
+        let tasks = self.cutter.finish().is_ok().then_some(over);
+        let reply = call::understand(purpose, &head, kept, tasks, &mut self.token);
         if reply.is_err() {
             self.counts.faults = self.counts.faults.saturating_add(1);
         }

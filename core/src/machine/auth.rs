@@ -1,12 +1,13 @@
-//! The token: whether there is one, when it is renewed, and how long to wait after a refusal.
+//! The token: whether there is one, when it is renewed, and how long to wait after a 401.
 
 use core::num::NonZero;
 
-use super::backoff::{Backoff, lengthen};
+use super::cx::Cx;
+use super::flaw::Flaw;
+use super::gate::hold;
 use super::input::{Answer, Fault, Reply, TokenNews};
-use super::mutant::Mutant;
-use super::policy::Policy;
-use super::rng::Rng;
+use super::kind::Kind;
+use super::policy::AuthPolicy;
 use super::time::{Instant, divide, divisor, micros};
 
 /// The life of a token, or of none, with the gate that authorisation failures close (rule S9).
@@ -24,6 +25,8 @@ pub(crate) struct Auth {
     renew_at: Instant,
     refresh: Option<u32>,
     failures: u32,
+    /// The token was renewed for a 403, which the next one may get too: no other is thrown away for that.
+    forbidden: bool,
     /// The gate: nothing that needs authorisation (no refresh, where there is one) before this.
     at: Instant,
 }
@@ -52,6 +55,7 @@ impl Auth {
             renew_at: Instant::FAR_FUTURE,
             refresh: None,
             failures: 0,
+            forbidden: false,
             at: Instant::ZERO,
         }
     }
@@ -91,8 +95,8 @@ impl Auth {
     }
 
     /// When a refresh is due; `FAR_FUTURE`: no refresh is wanted, or one is in flight.
-    pub(crate) fn refresh_at<M: Mutant>(&self) -> Instant {
-        let in_flight = self.refresh.is_some() && !M::TWO_REFRESHES;
+    pub(crate) fn refresh_at<M: Kind>(&self) -> Instant {
+        let in_flight = self.refresh.is_some() && !M::Flaw::TWO_REFRESHES;
         if self.owner != Owner::Machine || in_flight {
             return Instant::FAR_FUTURE;
         }
@@ -101,30 +105,31 @@ impl Auth {
 
     pub(crate) fn refresh_sent(&mut self, serial: u32) {
         self.refresh = Some(serial);
+        // A token that has grown old says nothing of the next one.
+        self.forbidden &= !self.fresh;
     }
 
     /// A refresh ended; whether the call was the one in flight.
-    pub(crate) fn refreshed<M: Mutant>(
+    pub(crate) fn refreshed<M: Kind, P: AuthPolicy>(
         &mut self,
-        now: Instant,
+        cx: &mut Cx<'_, M, P>,
         serial: u32,
         reply: &Reply,
-        policy: &Policy,
-        rng: &mut Rng,
     ) -> bool {
+        let (now, policy) = (cx.now, cx.policy);
         if self.refresh != Some(serial) {
             return false;
         }
         self.refresh = None;
         match reply {
             Ok(Answer::Token { valid_for }) => {
-                let life = valid_for.unwrap_or(policy.token_life);
+                let life = valid_for.unwrap_or_else(|| policy.token_life());
                 self.fresh = true;
                 self.proven = false;
                 self.generation = self.generation.wrapping_add(1);
                 // A token that is over at once must not have its issuer asked without a pause.
-                let soonest = micros(policy.auth.base);
-                self.renew_at = now.plus(four_fifths(micros(life)).max(soonest));
+                let soonest = micros(policy.auth().base);
+                self.renew_at = now.saturating_add_micros(four_fifths(micros(life)).max(soonest));
                 self.at = now;
             }
             Ok(Answer::NoAuth) => {
@@ -133,34 +138,37 @@ impl Auth {
                 self.renew_at = Instant::FAR_FUTURE;
                 self.at = now;
             }
-            Ok(Answer::Done) => self.fail::<M>(now, &policy.auth, rng),
+            Ok(Answer::Done | Answer::Ended | Answer::TimedOut) => self.fail(cx),
             Err(error) => {
-                self.fail::<M>(now, &policy.auth, rng);
-                let asked = error.retry_after.map_or(0, micros).min(micros(policy.retry_after_max));
-                self.at = self.at.max(now.plus(lengthen(asked, 10, rng)));
+                self.fail(cx);
+                self.at = self.at.max(hold(cx, error.retry_after.unwrap_or_default()));
             }
         }
         true
     }
 
     /// A call other than a refresh ended, that was sent with the token of this generation.
-    pub(crate) fn replied<M: Mutant>(
+    pub(crate) fn replied<M: Kind, P: AuthPolicy>(
         &mut self,
-        now: Instant,
+        cx: &mut Cx<'_, M, P>,
         generation: u16,
         reply: &Reply,
-        backoff: &Backoff,
-        rng: &mut Rng,
     ) {
         match reply {
-            Err(error) if error.fault == Fault::Unauthorized => {
-                self.refused::<M>(now, generation, backoff, rng)
+            Err(error) if error.fault == Fault::Unauthorized => self.unauthorized(cx, generation),
+            Err(error) if error.fault == Fault::Forbidden => {
+                self.forbidden(cx, generation);
             }
             // Nobody knows whether these reached anybody who looks at tokens.
             Err(error)
                 if matches!(
                     error.fault,
-                    Fault::NotSent | Fault::Unknown | Fault::Server | Fault::Throttled
+                    Fault::NotSent
+                        | Fault::Unknown
+                        | Fault::Slow
+                        | Fault::Server
+                        | Fault::Internal
+                        | Fault::Throttled
                 ) => {}
             _ if generation == self.generation => {
                 self.failures = 0;
@@ -184,40 +192,58 @@ impl Auth {
         }
     }
 
-    /// The seed's rule: an answered poll forgets the failures.
+    /// The Ruby SDK's rule: an answered poll forgets the failures.
     pub(crate) fn forget_failures(&mut self) {
         self.failures = 0;
     }
 
-    fn refused<M: Mutant>(&mut self, now: Instant, generation: u16, backoff: &Backoff, rng: &mut Rng) {
+    /// A 403 may mean that the token is not good any more, as some servers say it: one is renewed for that. If the next gets
+    /// one too, it is not about tokens.
+    fn forbidden<M: Kind, P: AuthPolicy>(&mut self, cx: &mut Cx<'_, M, P>, generation: u16) {
+        let mine = matches!(self.owner, Owner::Machine) || self.keyed && matches!(self.owner, Owner::Nobody);
+        if !mine
+            || self.forbidden && !M::Flaw::FORBIDDEN_RENEWS
+            || !self.fresh && self.owner == Owner::Machine
+        {
+            return;
+        }
+        if self.owner == Owner::Nobody || generation == self.generation {
+            self.forbidden = true;
+            self.unauthorized(cx, generation);
+        }
+    }
+
+    fn unauthorized<M: Kind, P: AuthPolicy>(&mut self, cx: &mut Cx<'_, M, P>, generation: u16) {
+        let now = cx.now;
         match self.owner {
-            // Calls that were in flight together are refused together: one failure.
+            // Calls that were in flight together get their 401 together: one failure.
             Owner::Nobody if self.failures > 0 && now < self.at => {}
             Owner::Nobody => {
-                self.fail::<M>(now, backoff, rng);
+                self.fail(cx);
                 if self.keyed {
                     // The server had no use for tokens, or a proxy said so, and that has changed.
                     self.owner = Owner::Machine;
                 }
             }
-            // An old token's refusal says nothing of the present one.
+            // An old token's 401 says nothing of the present one.
             Owner::Machine | Owner::Hub if !self.fresh => {}
-            Owner::Machine | Owner::Hub if generation != self.generation && !M::OLD_REFUSAL_COUNTS => {}
+            Owner::Machine | Owner::Hub
+                if generation != self.generation && !M::Flaw::OLD_UNAUTHORIZED_COUNTS => {}
             Owner::Hub => self.fresh = false,
             Owner::Machine => {
                 self.fresh = false;
                 if self.proven {
                     self.at = now;
                 } else {
-                    self.fail::<M>(now, backoff, rng);
+                    self.fail(cx);
                 }
             }
         }
     }
 
-    fn fail<M: Mutant>(&mut self, now: Instant, backoff: &Backoff, rng: &mut Rng) {
+    fn fail<M: Kind, P: AuthPolicy>(&mut self, cx: &mut Cx<'_, M, P>) {
         self.failures = self.failures.saturating_add(1);
-        self.at = now.plus(backoff.delay::<M>(self.failures, rng));
+        self.at = cx.after(cx.policy.auth(), self.failures);
     }
 }
 

@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use super::mutant::Mutant;
+use super::flaw::Flaw;
+use super::kind::Kind;
 use super::rng::Rng;
 use super::time::micros;
 
@@ -44,12 +45,12 @@ impl Backoff {
     }
 
     /// The delay after so many failures in a row, in microseconds.
-    pub(crate) fn delay<M: Mutant>(&self, failures: u32, rng: &mut Rng) -> u64 {
-        if M::CAP_BEFORE_JITTER {
+    pub(crate) fn delay<M: Kind>(&self, failures: u32, rng: &mut Rng) -> u64 {
+        if M::Flaw::CAP_BEFORE_JITTER {
             let raw = self.limit(failures);
             return raw.saturating_add(rng.part(raw, self.jitter.max(50)));
         }
-        if M::EXPONENT_UNCLAMPED {
+        if M::Flaw::EXPONENT_UNCLAMPED {
             let shift = failures.saturating_sub(1);
             return micros(self.base).checked_shl(shift).unwrap_or(0).min(micros(self.cap));
         }

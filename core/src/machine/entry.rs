@@ -1,18 +1,18 @@
-//! One place of the table: the state of one task, from its lease to the acceptance of its outcome.
+//! One entry of the table: the state of one task, from its lease to the acceptance of its outcome.
 
 use core::time::Duration;
 
-use super::action::Loss;
-use super::ids::{SlotId, TaskKey};
+use super::action::{Instead, Loss};
+use super::ids::{EntryId, TaskKey};
 use super::input::Outcome;
 use super::time::{Instant, micros};
 
 /// "No entry", as an index.
 pub(crate) const NIL: u16 = u16::MAX;
 
-/// One place of a machine's table. Make a table of `[Entry::FREE; N]`, or of a slice or vector of them.
+/// One entry of a machine's table. Make a table of `[Entry::FREE; N]`, or of a slice or vector of them.
 ///
-/// Size: at most 120 bytes. The links of the table's indexes live in the entries, so that a table needs no memory
+/// Size: 136 bytes. The links of the table's indexes live in the entries, so that a table needs no memory
 /// beside them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
@@ -24,8 +24,22 @@ pub struct Entry {
     pub(crate) report: Report,
     #[cfg_attr(feature = "record", serde(default = "Lease::none", skip_serializing_if = "Lease::is_none"))]
     pub(crate) lease: Lease,
+    #[cfg_attr(
+        feature = "record",
+        serde(default = "SideCall::none", skip_serializing_if = "SideCall::is_none")
+    )]
+    pub(crate) ask: SideCall,
+    /// Until when the task may be given back, or yield (R-TIMEOUT-3).
+    pub(crate) give_back_until: Instant,
+    /// The server has ended the task: its outcome is discarded.
+    pub(crate) ended: bool,
     pub(crate) links: Links,
 }
+
+/// Where a machine keeps its entries: an array, a slice in a box, a vector; whatever is a slice of them.
+pub trait Storage: AsRef<[Entry]> + AsMut<[Entry]> {}
+
+impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Storage for S {}
 
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -50,12 +64,12 @@ pub enum Phase {
 pub(crate) struct Report {
     /// Microseconds until a yielded task is delivered again; `FINAL`: the task is over.
     pub(crate) callback_after: u64,
-    /// When the next try is due; only while no call is in flight.
-    pub(crate) due: Instant,
-    /// When the call in flight was sent.
-    pub(crate) sent: Instant,
-    /// When the first try was sent of which nobody knows whether it had effect; `FAR_FUTURE`: none.
-    pub(crate) unsure_since: Instant,
+    /// When the call in flight was sent. While none is: when the next try is due; while the code runs: when its task is
+    /// asked about.
+    pub(crate) at: Instant,
+    /// Of a result: when it goes to the store, if the server has not accepted it; `FAR_FUTURE`: never. Of a yield: when the
+    /// first try was sent of which nobody knows whether it had effect; `FAR_FUTURE`: none.
+    pub(crate) mark: Instant,
     pub(crate) serial: u32,
     pub(crate) attempt: u16,
     /// The token's generation that the call in flight was sent with.
@@ -65,8 +79,13 @@ pub(crate) struct Report {
     pub(crate) brought: bool,
     /// It was run.
     pub(crate) ran: bool,
-    /// How many tries in a row were answered with 401 or 403.
-    pub(crate) refusals: u8,
+    /// How many tries in a row were answered with 401.
+    #[cfg_attr(feature = "record", serde(rename = "refusals"))]
+    pub(crate) unauthorized: u8,
+    /// How many tries were answered by a refusal of this very outcome (500, 403) while the server was well otherwise.
+    pub(crate) refused: u8,
+    /// The next try says that the task failed, in the outcome's place.
+    pub(crate) instead: Option<Instead>,
     /// The next try goes to the store.
     pub(crate) spill_next: bool,
     /// The server delivered this task again, which proves that its yield was accepted: the reply frees the entry.
@@ -90,27 +109,72 @@ pub(crate) enum InFlight {
 pub(crate) struct Lease {
     /// Length in microseconds; 0: there is none to keep.
     pub(crate) length: u64,
-    /// When the next extension is due; only while no call is in flight.
-    pub(crate) due: Instant,
-    /// When the call in flight was sent.
-    pub(crate) sent: Instant,
-    pub(crate) serial: u32,
-    pub(crate) token: u16,
-    pub(crate) in_flight: Extension,
-    /// The latest try was answered with 401 or 403.
-    pub(crate) refused: bool,
+    /// When this task's call in flight was sent; while none is, when the next is due.
+    pub(crate) at: Instant,
+    /// When the lease is over, by the latest extension that was accepted.
+    pub(crate) ends: Instant,
+    pub(crate) call: SideCall,
 }
 
-/// Whether an extension is in flight. It may outlive its task.
+/// A call about a task beside its report: the extension of its lease, or the question whether it is still wanted. It may
+/// outlive the task.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct SideCall {
+    pub(crate) serial: u32,
+    /// The token's generation that it was sent with.
+    pub(crate) token: u16,
+    pub(crate) in_flight: Whose,
+    /// The latest extension was answered with 401.
+    #[cfg_attr(feature = "record", serde(rename = "refused"))]
+    pub(crate) unauthorized: bool,
+}
+
+/// Whether a call is in flight, and for which task.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
-pub(crate) enum Extension {
-    None,
+pub(crate) enum Whose {
+    /// None is.
+    Nobodys,
     /// For the task that is here.
     Own,
     /// For a task that was here before.
     Former,
+}
+
+impl SideCall {
+    pub(crate) const NONE: Self =
+        Self { serial: 0, token: 0, in_flight: Whose::Nobodys, unauthorized: false };
+
+    pub(crate) const fn is_idle(&self) -> bool {
+        matches!(self.in_flight, Whose::Nobodys)
+    }
+
+    /// The token's generation, if the call with this number is in flight.
+    pub(crate) fn token_of(&self, serial: u32) -> Option<u16> {
+        (!self.is_idle() && self.serial == serial).then_some(self.token)
+    }
+
+    /// Another task has come.
+    pub(crate) const fn outlive(&mut self) {
+        if !self.is_idle() {
+            self.in_flight = Whose::Former;
+        }
+    }
+}
+
+/// Which heap of deadlines.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Heap {
+    /// When a lease is extended next.
+    Lease = 0,
+    /// When an outcome is reported next.
+    Report = 1,
+    /// When something becomes of a task without the server ([`Entry::limit`]).
+    Limit = 2,
+    /// When the server is asked about a running task next.
+    Ask = 3,
 }
 
 /// Links of the table's indexes; each is an entry's index, a heap position, or `NIL`.
@@ -124,28 +188,83 @@ pub(crate) struct Links {
     /// The next entry of the bucket that this entry's key is in.
     pub(crate) chain: u16,
     /// For each heap: the entry that stands at the position with this entry's index.
-    pub(crate) stands: [u16; 2],
+    pub(crate) stands: [u16; 4],
     /// For each heap: the position at which this entry stands.
-    pub(crate) position: [u16; 2],
+    pub(crate) position: [u16; 4],
 }
 
 impl Entry {
-    /// A place without a task.
+    /// An entry without a task.
     pub const FREE: Self = Self {
         key: TaskKey::from_u128(0),
         generation: 0,
         phase: Phase::Free,
         report: Report::NONE,
         lease: Lease::NONE,
-        links: Links { next: NIL, bucket: NIL, chain: NIL, stands: [NIL; 2], position: [NIL; 2] },
+        ask: SideCall::NONE,
+        give_back_until: Instant::FAR_FUTURE,
+        ended: false,
+        links: Links { next: NIL, bucket: NIL, chain: NIL, stands: [NIL; 4], position: [NIL; 4] },
     };
 
-    pub(crate) const fn slot(&self, index: u16) -> SlotId {
-        SlotId::new(index, self.generation)
+    pub(crate) const fn id(&self, index: u16) -> EntryId {
+        EntryId::new(index, self.generation)
     }
 
     pub(crate) const fn is_running(&self) -> bool {
         matches!(self.phase, Phase::Running | Phase::Recalled)
+    }
+
+    /// The question about the task, or the extension of its lease.
+    pub(crate) const fn side_call(&mut self, asks: bool) -> &mut SideCall {
+        if asks { &mut self.ask } else { &mut self.lease.call }
+    }
+
+    /// Another task has come: what is in flight says nothing of it.
+    pub(crate) const fn outlive_calls(&mut self) {
+        self.lease.call.outlive();
+        self.ask.outlive();
+    }
+
+    /// Whether the entry's task is held under its key: not given up, and not delivered again.
+    pub(crate) const fn is_kept(&self) -> bool {
+        self.is_running() || matches!(self.phase, Phase::Reporting) && !self.report.settled
+    }
+
+    /// Whether an obligation of this kind is to be met when it is due; until then nothing is in flight for it.
+    pub(crate) fn owes(&self, what: Heap) -> bool {
+        match what {
+            Heap::Lease => self.is_kept() && self.lease.length > 0 && self.lease.call.is_idle(),
+            Heap::Report => self.owes_report(),
+            Heap::Limit => true,
+            Heap::Ask => self.is_running() && !self.ended && self.ask.is_idle(),
+        }
+    }
+
+    pub(crate) fn owes_report(&self) -> bool {
+        self.phase == Phase::Reporting
+            && self.report.in_flight == InFlight::Nothing
+            && !self.report.spill_next
+    }
+
+    /// When the lease is over; `FAR_FUTURE`: there is none, or an extension in flight may have been accepted in time, which
+    /// its reply tells.
+    pub(crate) fn lapse(&self) -> Instant {
+        let known = self.lease.length > 0 && self.lease.call.in_flight != Whose::Own;
+        if known { self.lease.ends } else { Instant::FAR_FUTURE }
+    }
+
+    /// When something becomes of the task without the server: its lease is over, or its result goes to the store.
+    pub(crate) fn limit(&self) -> Instant {
+        let lapse = self.lapse();
+        let store = if self.report.is_final() { self.report.mark } else { Instant::FAR_FUTURE };
+        match self.phase {
+            Phase::Free | Phase::Spent(_) => Instant::FAR_FUTURE,
+            // It is to be recalled, which cannot wait.
+            Phase::Running if self.ended => Instant::ZERO,
+            Phase::Reporting if self.owes_report() => lapse.min(store),
+            Phase::Running | Phase::Recalled | Phase::Reporting => lapse,
+        }
     }
 }
 
@@ -156,16 +275,16 @@ impl Default for Entry {
 }
 
 /// The callback of an outcome that is final.
-const FINAL: u64 = u64::MAX;
+pub(crate) const FINAL: u64 = u64::MAX;
 
 impl Report {
     /// A fresh report of an outcome.
-    pub(crate) fn of(outcome: Outcome, due: Instant) -> Self {
+    pub(crate) fn new(outcome: Outcome, at: Instant) -> Self {
         let callback_after = match outcome {
             Outcome::Final => FINAL,
             Outcome::Yield { callback_after } => micros(callback_after).min(FINAL.saturating_sub(1)),
         };
-        Self { callback_after, due, ..Self::NONE }
+        Self { callback_after, at, ..Self::NONE }
     }
 
     pub(crate) const fn is_final(&self) -> bool {
@@ -182,39 +301,43 @@ impl Report {
 
     pub(crate) const NONE: Self = Self {
         callback_after: FINAL,
-        due: Instant::ZERO,
-        sent: Instant::ZERO,
-        unsure_since: Instant::FAR_FUTURE,
+        at: Instant::ZERO,
+        mark: Instant::FAR_FUTURE,
         serial: 0,
         attempt: 0,
         token: 0,
         in_flight: InFlight::Nothing,
         brought: false,
         ran: false,
-        refusals: 0,
+        unauthorized: 0,
+        refused: 0,
+        instead: None,
         spill_next: false,
         settled: false,
     };
 }
 
 impl Lease {
-    pub(crate) const NONE: Self = Self {
-        length: 0,
-        due: Instant::ZERO,
-        sent: Instant::ZERO,
-        serial: 0,
-        token: 0,
-        in_flight: Extension::None,
-        refused: false,
-    };
+    pub(crate) const NONE: Self =
+        Self { length: 0, at: Instant::ZERO, ends: Instant::FAR_FUTURE, call: SideCall::NONE };
 }
 
 /// A record leaves out the parts of an entry that say nothing.
 #[cfg(feature = "record")]
 mod nothing {
-    use super::{Lease, Report};
+    use super::{Lease, Report, SideCall};
 
     impl Report {
+        pub(super) fn none() -> Self {
+            Self::NONE
+        }
+
+        pub(super) fn is_none(&self) -> bool {
+            *self == Self::NONE
+        }
+    }
+
+    impl SideCall {
         pub(super) fn none() -> Self {
             Self::NONE
         }

@@ -6,12 +6,14 @@ use core::time::Duration;
 use super::action::{Action, Why};
 use super::auth::Auth;
 use super::backoff::Backoff;
-use super::entry::Entry;
-use super::ids::{CallId, Lane};
+use super::cx::{Cx, cx};
+use super::entry::Storage;
+use super::flaw::Flaw;
+use super::ids::{CallId, CallKind};
 use super::input::{Control, Fault, Input, Reply, TokenNews};
+use super::kind::{Kind, Sound};
 use super::link::Link;
-use super::mutant::{Mutant, Sound};
-use super::policy::{Policy, PolicyError};
+use super::policy::{AuthPolicy, Policy, PolicyError};
 use super::rng::Rng;
 use super::time::Instant;
 use super::worker::{Blocked, Machine, Turn};
@@ -50,6 +52,24 @@ impl Default for HubPolicy {
     }
 }
 
+impl AuthPolicy for HubPolicy {
+    fn auth(&self) -> &Backoff {
+        &self.auth
+    }
+
+    fn failing(&self) -> &Backoff {
+        &self.failing
+    }
+
+    fn token_life(&self) -> Duration {
+        self.token_life
+    }
+
+    fn retry_after_max(&self) -> Duration {
+        self.retry_after_max
+    }
+}
+
 /// A worker and its place in the hub's queues.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
@@ -78,7 +98,7 @@ enum Queue {
 
 const NIL: u16 = u16::MAX;
 
-impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Member<S, M> {
+impl<S: Storage, M: Kind> Member<S, M> {
     /// Makes a member of a worker that has not been stepped yet. Its token and its link are the hub's from now on.
     #[must_use]
     pub fn new(mut machine: Machine<S, M>) -> Self {
@@ -122,7 +142,7 @@ pub enum HubInput {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
-#[must_use = "an action is given once; if it is not performed, its slot or call waits for ever"]
+#[must_use = "an action is given once; if it is not performed, its entry or call waits for ever"]
 pub enum HubAction {
     /// Something for one worker; never `Wait`, `Stopped` or `Refresh`.
     Worker {
@@ -186,8 +206,8 @@ pub struct Hub<H, S, M = Sound> {
 impl<H, S, M> Hub<H, S, M>
 where
     H: AsRef<[Member<S, M>]> + AsMut<[Member<S, M>]>,
-    S: AsRef<[Entry]> + AsMut<[Entry]>,
-    M: Mutant,
+    S: Storage,
+    M: Kind,
 {
     /// Makes a hub of members that have not been stepped yet.
     ///
@@ -232,7 +252,7 @@ where
     /// Tells the hub what happened and asks what to do next. Same contract as [`Machine::step`].
     pub fn step(&mut self, now: Instant, input: HubInput) -> HubAction {
         let now = now.min(Instant::LAST);
-        self.now = if M::WALL_CLOCK { now } else { self.now.max(now) };
+        self.now = if M::Flaw::WALL_CLOCK { now } else { self.now.max(now) };
         match input {
             HubInput::Tick => {}
             HubInput::Worker { worker, input } => {
@@ -313,6 +333,7 @@ where
             }
             Input::Tick
             | Input::Leased { .. }
+            | Input::Recovered { .. }
             | Input::Finished { .. }
             | Input::Token(_)
             | Input::Control(_) => (None, false),
@@ -321,11 +342,12 @@ where
         match input {
             Input::Replied { call, reply } => self.observe(worker, call, before, &reply),
             // A stopped worker has no answer, and another's must not be taken for one.
-            Input::Leased { task, .. } if action.is_none() => {
+            Input::Leased { task, .. } | Input::Recovered { task } if action.is_none() => {
                 return Some(HubAction::Worker { worker, action: Action::Ignore { key: task.key } });
             }
             Input::Tick
             | Input::Leased { .. }
+            | Input::Recovered { .. }
             | Input::Finished { .. }
             | Input::Token(_)
             | Input::Control(_) => {}
@@ -339,24 +361,18 @@ where
         let call = tag(worker, call);
         // A worker that was aborted has forgotten its calls; one of them may be the probe that all others wait for.
         if has_lane || self.link.awaits(call) {
-            self.link.replied::<M>(self.now, call, reply, &self.policy.failing, &mut self.rng);
+            self.link.replied(&mut cx!(self), call, reply);
         }
-        if let Some(generation) = token.filter(|_| has_lane || !M::SHARED_REFUSAL_UNHEARD) {
-            self.auth.replied::<M>(self.now, generation, reply, &self.policy.auth, &mut self.rng);
+        if let Some(generation) = token.filter(|_| has_lane || !M::Flaw::SHARED_UNAUTHORIZED_UNHEARD) {
+            self.auth.replied(&mut cx!(self), generation, reply);
             self.lost |= matches!(reply, Err(error) if error.fault == Fault::Unauthorized);
         }
     }
 
     fn refreshed(&mut self, call: CallId, reply: &Reply) {
-        let policy = Policy {
-            auth: self.policy.auth,
-            token_life: self.policy.token_life,
-            retry_after_max: self.policy.retry_after_max,
-            ..Policy::DEFAULT
-        };
-        if self.auth.refreshed::<M>(self.now, call.serial(), reply, &policy, &mut self.rng) {
+        if self.auth.refreshed(&mut cx!(self), call.serial(), reply) {
             self.calls = self.calls.saturating_sub(1);
-            self.link.replied::<M>(self.now, call.to_bits(), reply, &self.policy.failing, &mut self.rng);
+            self.link.replied(&mut cx!(self), call.to_bits(), reply);
         }
     }
 
@@ -386,7 +402,7 @@ where
         self.wake_sleepers();
         if self.auth.refresh_at::<M>() <= self.now && self.may_call() {
             self.serial = self.serial.wrapping_add(1);
-            let call = CallId::new(Lane::Refresh, self.serial);
+            let call = CallId::new(CallKind::Refresh, self.serial);
             self.auth.refresh_sent(call.serial());
             self.calls = self.calls.saturating_add(1);
             self.link.sent(call.to_bits());
@@ -409,7 +425,7 @@ where
     /// Whose turn it is, and what it may do: obligations first, then whoever has news, then polls in turn.
     fn next_turn(&mut self) -> Option<(u16, Turn)> {
         let may_call = self.may_call();
-        let may_poll = may_call && (self.polls < self.poll_lanes() || M::BUDGET_IGNORED);
+        let may_poll = may_call && (self.polls < self.poll_lanes() || M::Flaw::BUDGET_IGNORED);
         let longest_wait = self.longest_wait();
         let urgent = may_call.then(|| self.dequeue(Queue::Urgent)).flatten();
         if let Some(worker) = urgent.or_else(|| self.dequeue(Queue::Ready)) {
@@ -417,7 +433,7 @@ where
             // been stepped yet may owe something, and that comes first (L6).
             let take_next = may_poll && !self.is_waiting(Queue::Polling);
             let owed = self.is_waiting(Queue::Urgent) || self.is_waiting(Queue::Ready);
-            let polls = take_next && (!owed || M::POLLS_BEFORE_DEBTS);
+            let polls = take_next && (!owed || M::Flaw::POLLS_BEFORE_DEBTS);
             return Some((worker, Turn { calls: may_call, polls, take_next, longest_wait, ..Turn::ALL }));
         }
         let turn = Turn { longest_wait, ..Turn::ALL };
@@ -433,46 +449,33 @@ where
         let after = (member.machine.calls, u16::from(member.machine.poll.is_some()));
         self.calls = self.calls.saturating_sub(before.0).saturating_add(after.0);
         self.polls = self.polls.saturating_sub(before.1).saturating_add(after.1);
-        match action {
-            Action::Wait { until, .. } => {
-                let member = self.member(worker)?;
-                let wake = until.unwrap_or(Instant::FAR_FUTURE);
-                member.wake = wake;
-                self.earliest = self.earliest.min(wake);
-                match turn.blocked {
-                    Some(Blocked::Call) => self.enqueue(Queue::Urgent, worker),
-                    Some(Blocked::Poll) => self.enqueue(Queue::Polling, worker),
-                    None => {}
-                }
-                Some(None)
+        if let Action::Wait { until, .. } = action {
+            let member = self.member(worker)?;
+            let wake = until.unwrap_or(Instant::FAR_FUTURE);
+            member.wake = wake;
+            self.earliest = self.earliest.min(wake);
+            match turn.blocked {
+                Some(Blocked::Call) => self.enqueue(Queue::Urgent, worker),
+                Some(Blocked::Poll) => self.enqueue(Queue::Polling, worker),
+                None => {}
             }
-            Action::Stopped => {
-                let member = self.member(worker)?;
-                member.wake = Instant::FAR_FUTURE;
-                if !core::mem::replace(&mut member.stopped, true) {
-                    self.running = self.running.saturating_sub(1);
-                }
-                Some(None)
-            }
-            Action::Run { .. }
-            | Action::Refuse { .. }
-            | Action::Ignore { .. }
-            | Action::Recall { .. }
-            | Action::Refresh { .. }
-            | Action::Extend { .. }
-            | Action::Update { .. }
-            | Action::Poll { .. }
-            | Action::Spill { .. }
-            | Action::Discard { .. } => {
-                self.note_sent(worker, action);
-                self.enqueue(Queue::Ready, worker);
-                Some(Some(HubAction::Worker { worker, action }))
-            }
+            return Some(None);
         }
+        if action == Action::Stopped {
+            let member = self.member(worker)?;
+            member.wake = Instant::FAR_FUTURE;
+            if !core::mem::replace(&mut member.stopped, true) {
+                self.running = self.running.saturating_sub(1);
+            }
+            return Some(None);
+        }
+        self.note_sent(worker, action);
+        self.enqueue(Queue::Ready, worker);
+        Some(Some(HubAction::Worker { worker, action }))
     }
 
     fn note_sent(&mut self, worker: u16, action: Action) {
-        // A refusal that shares the lane of an answered call is no call of its own yet.
+        // A give-back that shares the lane of an answered call is no call of its own yet.
         let Some(call) = action.call() else { return };
         if self.member(worker).is_some_and(|member| member.machine.occupies_lane(call)) {
             self.link.sent(tag(worker, call));
@@ -498,13 +501,13 @@ where
     }
 
     fn may_call(&self) -> bool {
-        let has_lane = self.calls < self.policy.max_calls || M::BUDGET_IGNORED;
-        has_lane && (self.link.allows(self.now) || M::LINK_NOT_SHARED)
+        let has_lane = self.calls < self.policy.max_calls || M::Flaw::BUDGET_IGNORED;
+        has_lane && (self.link.allows(self.now) || M::Flaw::LINK_NOT_SHARED)
     }
 
     /// Lanes that polls may use: three quarters, and never all.
     fn poll_lanes(&self) -> u16 {
-        let kept = if M::POLLS_TAKE_ALL_LANES { 0 } else { (self.policy.max_calls / 4).max(1) };
+        let kept = if M::Flaw::POLLS_TAKE_ALL_LANES { 0 } else { (self.policy.max_calls / 4).max(1) };
         self.policy.max_calls.saturating_sub(kept).max(1)
     }
 
@@ -555,7 +558,7 @@ where
         if core::mem::replace(queued, true) {
             return;
         }
-        if M::UNFAIR_TURNS && queue == Queue::Polling && self.is_waiting(queue) {
+        if M::Flaw::UNFAIR_TURNS && queue == Queue::Polling && self.is_waiting(queue) {
             let head = self.heads.get_mut(which).map(|head| core::mem::replace(head, index));
             if let (Some(head), Some(member)) = (head, self.member(index)) {
                 set(&mut member.next, which, head);

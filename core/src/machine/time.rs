@@ -11,8 +11,8 @@ use core::time::Duration;
 /// use core::time::Duration;
 /// use downbeat_core::machine::Instant;
 /// let start = Instant::from_millis(5);
-/// assert_eq!(start.after(Duration::from_millis(2)).as_millis(), 7);
-/// assert_eq!(start.until(Instant::ZERO), Duration::ZERO);
+/// assert_eq!(start.saturating_add(Duration::from_millis(2)).as_millis(), 7);
+/// assert_eq!(Instant::ZERO.saturating_duration_since(start), Duration::ZERO);
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
@@ -58,20 +58,20 @@ impl Instant {
 
     /// The instant `delay` later; saturates at [`Instant::FAR_FUTURE`].
     #[must_use]
-    pub const fn after(self, delay: Duration) -> Self {
-        self.plus(micros(delay))
+    pub const fn saturating_add(self, delay: Duration) -> Self {
+        self.saturating_add_micros(micros(delay))
     }
 
     /// The instant `delay` earlier; saturates at [`Instant::ZERO`].
     #[must_use]
-    pub const fn before(self, delay: Duration) -> Self {
+    pub const fn saturating_sub(self, delay: Duration) -> Self {
         Self(self.0.saturating_sub(micros(delay)))
     }
 
-    /// How long it is from this instant to `later`; zero if `later` has passed.
+    /// How long it is from `earlier` to this instant; zero if `earlier` is the later one.
     #[must_use]
-    pub const fn until(self, later: Self) -> Duration {
-        Duration::from_micros(later.0.saturating_sub(self.0))
+    pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 
     /// How long it is from this instant to `later`, and no longer than `most`, which is below 71 minutes.
@@ -81,14 +81,14 @@ impl Instant {
 
     /// The instant so many microseconds later; saturates at [`Instant::FAR_FUTURE`].
     #[cfg_attr(target_pointer_width = "32", inline(never))]
-    pub(crate) const fn plus(self, micros: u64) -> Self {
+    pub(crate) const fn saturating_add_micros(self, micros: u64) -> Self {
         Self(self.0.saturating_add(micros))
     }
 
-    /// As [`Instant::after`], of a delay that lies in memory: on a small machine the call is shorter.
+    /// As [`Instant::saturating_add`], of a delay that lies in memory: on a small machine the call is shorter.
     #[cfg_attr(target_pointer_width = "32", inline(never))]
-    pub(crate) const fn later(self, delay: &Duration) -> Self {
-        self.plus(micros(*delay))
+    pub(crate) const fn saturating_add_ref(self, delay: &Duration) -> Self {
+        self.saturating_add_micros(micros(*delay))
     }
 }
 

@@ -5,14 +5,14 @@ use core::time::Duration;
 
 use super::action::{Action, Loss, Why};
 use super::auth::Auth;
-use super::course::{Course, Stage};
-use super::entry::{Entry, Phase};
-use super::gate::{Gate, Kind};
-use super::ids::{CallId, Lane, TaskKey};
+use super::entry::{Entry, Heap, Phase, Storage};
+use super::flaw::{self, Flaw};
+use super::gate::{Gate, PollKind};
+use super::ids::{CallId, CallKind, TaskKey};
 use super::input::{Control, Input, TokenNews};
-use super::lean::Lean;
+use super::kind::{Kind, Sound};
+use super::lifecycle::{LifecycleKind, LifecycleState};
 use super::link::Link;
-use super::mutant::{self, Mutant, Sound};
 use super::policy::{Policy, PolicyError, Rules};
 use super::rng::Rng;
 use super::table::{List, Table};
@@ -23,8 +23,8 @@ pub type Worker<const N: usize> = Machine<[Entry; N]>;
 
 /// One worker: decides what to do next, and does nothing itself.
 ///
-/// `S` stores the table: an array where memory is fixed, a boxed slice where it is not. `M` is [`Sound`], or [`Lean`]
-/// where code is dear; others are for the simulator's tests of its own oracles.
+/// `S` stores the table: an array where memory is fixed, a boxed slice where it is not. `M` is [`Sound`], or
+/// [`Lean`](super::Lean) where code is dear; others are for the simulator's tests of its own oracles.
 ///
 /// ```
 /// use downbeat_core::machine::{Action, Answer, Input, Instant, Policy, Worker};
@@ -48,51 +48,31 @@ pub struct Machine<S, M = Sound> {
     pub(crate) rng: Rng,
     pub(crate) now: Instant,
     #[cfg_attr(feature = "record", serde(rename = "mode"))]
-    pub(crate) course: Course,
+    pub(crate) lifecycle: LifecycleState,
     pub(crate) serial: u32,
     /// Server calls in flight: poll, refresh, updates, extensions. Spills are not among them.
     pub(crate) calls: u16,
-    /// Places promised to updates in flight that may bring a task.
+    /// Entries promised to updates in flight that may bring a task.
     pub(crate) promised: u16,
     /// How far the recall or the abort has gone through the table.
     pub(crate) cursor: u16,
-    /// The server knows `update-v2`.
-    pub(crate) knows_take_next: bool,
+    /// When `update-v2` may be used: the server did not know it when it was last asked.
+    pub(crate) take_next_from: Instant,
+    /// The latest report took so long that no task should travel in the answer to the next.
+    pub(crate) slow: bool,
+    /// When a result was accepted last; `ZERO`: never.
+    pub(crate) accepted: Instant,
     /// A hub decides when the server may be called.
     pub(crate) hubbed: bool,
     pub(crate) table: Table<S, M>,
     pub(crate) poll: Option<Poll>,
-    pub(crate) refusal: Option<Refusal>,
+    #[cfg_attr(feature = "record", serde(rename = "refusal"))]
+    pub(crate) give_back: Option<GiveBack>,
     pub(crate) gate: Gate,
     pub(crate) auth: Auth,
     pub(crate) link: Link,
     #[cfg_attr(feature = "record", serde(skip))]
     mutant: PhantomData<M>,
-}
-
-/// How far the worker is towards its end.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "record", serde(rename_all = "snake_case"))]
-pub enum Mode {
-    /// Polls, runs, reports.
-    Open,
-    /// As open, without polls.
-    Paused,
-    /// Finishes what it holds; at this time the rest is recalled.
-    Draining {
-        /// `None`: never.
-        recall_at: Option<Instant>,
-    },
-    /// Running tasks were asked to end; at this time the worker aborts.
-    Recalling {
-        /// When.
-        abort_at: Instant,
-    },
-    /// Gives up what it holds, or hands it to the store.
-    Aborted,
-    /// The end.
-    Stopped,
 }
 
 /// A poll in flight.
@@ -106,16 +86,16 @@ pub(crate) struct Poll {
     /// A task that it brought was run: only then it has found something.
     pub(crate) ran: bool,
     pub(crate) token: u16,
-    pub(crate) kind: Kind,
+    pub(crate) kind: PollKind,
 }
 
 /// A task that was given too much, on its way back. It shares the lane of the call that brought it, then inherits it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct Refusal {
+pub(crate) struct GiveBack {
     pub(crate) key: TaskKey,
     pub(crate) due: Instant,
-    /// When its lease ends: no use in giving it back after that.
+    /// When its lease ends, or the time in which it may be given back: it is kept after that.
     pub(crate) expires: Instant,
     pub(crate) serial: u32,
     /// The call that brought the task.
@@ -161,53 +141,45 @@ impl<const N: usize> Machine<[Entry; N]> {
     /// # Errors
     /// Names the policy's field that is out of bounds.
     pub fn new(policy: Policy, seed: u64) -> Result<Self, PolicyError> {
-        Self::of([Entry::FREE; N], policy, seed)
+        Self::from_entries([Entry::FREE; N], policy, seed)
     }
 }
 
-impl<const N: usize> Machine<[Entry; N], Lean> {
-    /// Makes a lean worker; as the other [`Machine::new`].
-    ///
-    /// # Errors
-    /// Names the policy's field that is out of bounds, or that asks for what a lean machine does not have.
-    pub fn new(policy: Policy, seed: u64) -> Result<Self, PolicyError> {
-        Self::of([Entry::FREE; N], policy, seed)
-    }
-}
-
-impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
+impl<S: Storage, M: Kind> Machine<S, M> {
     /// Makes a worker whose table is in `storage`: 1 to 65,534 entries, whatever was in them is forgotten.
     ///
     /// # Errors
     /// Names the policy's field that is out of bounds.
     pub fn with_storage(mut storage: S, policy: Policy, seed: u64) -> Result<Self, PolicyError> {
         storage.as_mut().fill(Entry::FREE);
-        Self::of(storage, policy, seed)
+        Self::from_entries(storage, policy, seed)
     }
 
     /// Makes a worker of free entries.
-    fn of(storage: S, policy: Policy, seed: u64) -> Result<Self, PolicyError> {
+    pub(crate) fn from_entries(storage: S, policy: Policy, seed: u64) -> Result<Self, PolicyError> {
         policy.check(storage.as_ref().len())?;
-        if !M::SEED && policy.rules == Rules::Seed {
+        if !M::RUBY && policy.rules == Rules::RubySdk {
             return Err(PolicyError::new("rules", "Downbeat's, in a lean machine"));
         }
         if !M::STORE && policy.store {
             return Err(PolicyError::new("store", "false, in a lean machine"));
         }
-        let seed = if M::CONSTANT_SEED { 0 } else { seed };
+        let seed = if M::Flaw::CONSTANT_SEED { 0 } else { seed };
         Ok(Self {
             rng: Rng::new(seed),
             now: Instant::ZERO,
-            course: Course::of(Stage::Open),
+            lifecycle: LifecycleState::new(LifecycleKind::Open),
             serial: 0,
             calls: 0,
             promised: 0,
             cursor: 0,
-            knows_take_next: true,
+            take_next_from: Instant::ZERO,
+            slow: false,
+            accepted: Instant::ZERO,
             hubbed: false,
             table: Table::new(storage),
             poll: None,
-            refusal: None,
+            give_back: None,
             gate: Gate::OPEN,
             auth: Auth::new(policy.authenticated),
             link: Link::OPEN,
@@ -248,11 +220,11 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     pub(crate) fn step_within(&mut self, now: Instant, input: Input, turn: &mut Turn) -> Action {
         // The end of time never comes: a deadline there is none.
         let now = now.min(Instant::LAST);
-        self.now = if M::WALL_CLOCK { now } else { self.now.max(now) };
-        if M::STATE_OUTSIDE {
-            self.rng = Rng::new(mutant::outside());
+        self.now = if M::Flaw::WALL_CLOCK { now } else { self.now.max(now) };
+        if M::Flaw::STATE_OUTSIDE {
+            self.rng = Rng::new(flaw::outside());
         }
-        if self.course.stage == Stage::Stopped {
+        if self.lifecycle.kind == LifecycleKind::Stopped {
             // A call that outlived its task still gives back its lane, which a hub lends to others.
             if let Input::Replied { call, reply } = &input {
                 self.replied(*call, reply);
@@ -262,8 +234,9 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         match &input {
             Input::Tick => {}
             Input::Leased { call, task } => return self.leased(*call, task),
+            Input::Recovered { task } => return self.recovered(task),
             Input::Replied { call, reply } => self.replied(*call, reply),
-            Input::Finished { slot, outcome } => self.finished(*slot, *outcome),
+            Input::Finished { entry, outcome } => self.finished(*entry, *outcome),
             Input::Token(news) => self.tell_token(*news),
             Input::Control(control) => self.control(*control),
         }
@@ -292,24 +265,24 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
     }
 
     pub(crate) fn control(&mut self, control: Control) {
-        let was = self.course.stage;
-        self.course = self.course.told(control, self.now, &self.policy);
-        if self.course.stage == Stage::Aborted && was != Stage::Aborted {
+        let was = self.lifecycle.kind;
+        self.lifecycle = self.lifecycle.told(control, self.now, &self.policy);
+        if self.lifecycle.kind == LifecycleKind::Aborted && was != LifecycleKind::Aborted {
             self.cursor = 0;
         }
     }
 
     // ---------------------------------------------------------------- what all parts ask
 
-    pub(crate) fn next_call(&mut self, lane: Lane) -> CallId {
+    pub(crate) fn next_call(&mut self, kind: CallKind) -> CallId {
         self.serial = self.serial.wrapping_add(1);
-        CallId::new(lane, self.serial)
+        CallId::new(kind, self.serial)
     }
 
     /// A call to the server leaves.
     #[cfg_attr(target_pointer_width = "32", inline(never))]
-    pub(crate) fn server_call(&mut self, lane: Lane) -> CallId {
-        let call = self.next_call(lane);
+    pub(crate) fn server_call(&mut self, kind: CallKind) -> CallId {
+        let call = self.next_call(kind);
         self.calls = self.calls.saturating_add(1);
         if !self.is_hubbed() {
             self.link.sent(call.to_bits());
@@ -317,9 +290,9 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
         call
     }
 
-    /// Tasks that may still be asked for: places free, less places promised to calls in flight (S11).
+    /// Tasks that may still be asked for: entries free, less entries promised to calls in flight (S11).
     pub(crate) fn room(&self) -> u16 {
-        let promised = if M::NO_RESERVATION {
+        let promised = if M::Flaw::NO_RESERVATION {
             0
         } else {
             self.poll
@@ -327,9 +300,18 @@ impl<S: AsRef<[Entry]> + AsMut<[Entry]>, M: Mutant> Machine<S, M> {
                 .map_or(0, |poll| poll.count.saturating_sub(poll.got))
                 .saturating_add(self.promised)
         };
-        let busy = if self.policy.is_seed::<M>() { self.table.held() } else { self.table.running() };
+        let busy = if self.policy.is_ruby::<M>() { self.table.held() } else { self.table.running() };
         let running = self.policy.concurrency.saturating_sub(busy);
         running.min(self.table.free()).saturating_sub(promised)
+    }
+
+    /// Files an entry under the time at which something becomes of it without the server.
+    pub(crate) fn set_limit(&mut self, index: u16) {
+        if self.table.get(index).is_none_or(|entry| entry.limit() == Instant::FAR_FUTURE) {
+            self.table.unset(Heap::Limit, index);
+        } else {
+            self.table.set(Heap::Limit, index);
+        }
     }
 
     /// Gives up the outcome of an entry; the next steps discard it.

@@ -22,13 +22,14 @@ pub(super) enum Field {
     CallbackAfter,
     Scheduled,
     Started,
+    Updated,
     Input,
     Output,
     Runtime,
 }
 
 /// How many fields there are.
-pub(super) const FIELDS: usize = 22;
+pub(super) const FIELDS: usize = 23;
 
 const NAMES: [(&str, Field); FIELDS] = [
     ("taskId", Field::TaskId),
@@ -50,6 +51,7 @@ const NAMES: [(&str, Field); FIELDS] = [
     ("callbackAfterSeconds", Field::CallbackAfter),
     ("scheduledTime", Field::Scheduled),
     ("startTime", Field::Started),
+    ("updateTime", Field::Updated),
     ("inputData", Field::Input),
     ("outputData", Field::Output),
     ("runtimeMetadata", Field::Runtime),

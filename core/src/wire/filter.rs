@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::field::Spans;
+use super::notice::TaskState;
 use super::out::Buffer;
 use super::scan::SyntaxError;
 use super::task::{Element, element};
@@ -73,9 +74,27 @@ impl<B: Buffer> TaskFilter<B> {
     /// Says whether the answer is whole; call it when the last piece was fed.
     ///
     /// # Errors
-    /// It ended too early (also where it is empty), or an earlier error again.
+    /// It ended too early, or an earlier error again. An empty answer and a lone `null` are whole: no tasks.
     pub fn finish(&self) -> Result<(), SyntaxError> {
         self.cutter.finish()
+    }
+
+    /// The state of the task that the answer of `GET /tasks/{id}` is; ask when the last piece was fed.
+    ///
+    /// [`TaskState::Unknown`] as long as the answer is not whole, and where it is not one task. A buffer of no bytes is
+    /// enough, however large the task is.
+    ///
+    /// ```
+    /// use downbeat_core::wire::{TaskFilter, TaskState};
+    /// let mut filter = TaskFilter::new(heapless::Vec::<u8, 0>::new());
+    /// for mut piece in [&br#"{"taskId":"t1","stat"#[..], br#"us":"CANCELED","inputData":{"status":"no"}}"#] {
+    ///     while filter.feed(&mut piece)?.is_some() {}
+    /// }
+    /// assert_eq!(filter.state(), TaskState::Ended);
+    /// # Ok::<(), downbeat_core::wire::SyntaxError>(())
+    /// ```
+    pub fn state(&self) -> TaskState {
+        self.cutter.state()
     }
 
     /// Starts over with the next answer.
@@ -129,6 +148,10 @@ impl Cutter {
                 }
             }
         }
+    }
+
+    pub(crate) fn state(&self) -> TaskState {
+        self.tracker.state()
     }
 
     pub(crate) fn finish(&self) -> Result<(), SyntaxError> {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::message::{Message, Piece, message, show};
 use super::out::{Full, Out, SliceBuffer, put_number};
 use super::scan::{SyntaxError, validate};
+use crate::machine::Instead;
 use crate::ports::End;
 
 /// Bytes of the largest `outputData` that the server takes by default: above it, it answers 200 and fails the
@@ -22,8 +23,8 @@ pub const LOGS_MAX: usize = 10;
 
 /// A result for `POST /tasks` or `POST /tasks/update-v2`, generic over the output.
 ///
-/// With [`Output`] it is raw JSON that is passed through ([`TaskResult::encode`]); with a type of the user's it is
-/// encoded by serde ([`TaskResult::encode_typed`]).
+/// With [`Output`] it is raw JSON that is passed through, but for U+0000 ([`TaskResult::encode`]); with a type of the
+/// user's it is encoded by serde ([`TaskResult::encode_typed`]).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TaskResult<'a, O = Output<'a>> {
     /// `taskId`; must not be empty.
@@ -34,7 +35,7 @@ pub struct TaskResult<'a, O = Output<'a>> {
     pub worker_id: &'a str,
     /// How the task ended.
     pub status: Status<'a>,
-    /// `outputData`; it replaces what the task had.
+    /// `outputData`; it replaces what the task had. U+0000 in its strings is sent as U+FFFD.
     pub output: O,
     /// Log lines; the first [`LOGS_MAX`] are sent.
     pub logs: &'a [Log<'a>],
@@ -47,12 +48,12 @@ pub enum Status<'a> {
     Completed,
     /// `FAILED`: the server may retry.
     Failed {
-        /// Why; the first [`REASON_CHARS`] characters are sent.
+        /// Why; the first [`REASON_CHARS`] characters are sent, U+0000 as U+FFFD.
         reason: &'a str,
     },
     /// `FAILED_WITH_TERMINAL_ERROR`: no retry, the workflow fails.
     FailedTerminal {
-        /// Why; the first [`REASON_CHARS`] characters are sent.
+        /// Why; the first [`REASON_CHARS`] characters are sent, U+0000 as U+FFFD.
         reason: &'a str,
     },
     /// `IN_PROGRESS`: deliver the task again.
@@ -75,6 +76,32 @@ impl Status<'_> {
     }
 }
 
+impl<'a> Status<'a> {
+    /// The report that takes an outcome's place: terminal where a retry would only make the same outcome again.
+    #[must_use]
+    pub const fn instead(why: Instead, reason: &'a str) -> Self {
+        match why {
+            Instead::TooLarge => Self::FailedTerminal { reason },
+            Instead::Rejected | Instead::Refused | Instead::PollTimeout => Self::Failed { reason },
+        }
+    }
+}
+
+/// The reason of a report that takes an outcome's place, for drivers that can say no more of it.
+#[must_use]
+pub const fn reason_instead(why: Instead) -> &'static str {
+    match why {
+        Instead::TooLarge => {
+            "the result is larger than the server takes; store it elsewhere and report where"
+        }
+        Instead::Rejected => "the server rejected the task's result",
+        Instead::Refused => "the server refused the task's result again and again",
+        Instead::PollTimeout => {
+            "the task could not be given back: pollTimeoutSeconds, which counts from its first scheduling, was over"
+        }
+    }
+}
+
 impl From<End> for Status<'static> {
     fn from(end: End) -> Self {
         match end {
@@ -89,7 +116,7 @@ impl From<End> for Status<'static> {
 /// One line of a task's log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Log<'a> {
-    /// The line.
+    /// The line; U+0000 is sent as U+FFFD.
     pub text: &'a str,
     /// When it was written, in milliseconds since 1970; 0 where there is no such clock.
     pub created: i64,
@@ -142,6 +169,11 @@ impl<'a> Output<'a> {
     /// An object that the scanner has passed already.
     pub(super) const fn scanned(raw: &'a [u8]) -> Self {
         Self { raw }
+    }
+
+    /// What was kept of an output that was checked before; of none, `{}`.
+    pub(crate) const fn kept(raw: &'a [u8]) -> Self {
+        if raw.is_empty() { Self::EMPTY } else { Self { raw } }
     }
 }
 
@@ -229,6 +261,8 @@ impl From<Full> for EncodeError {
     }
 }
 
+const OUTPUT_DATA: &[u8] = b",\"outputData\":";
+
 impl TaskResult<'_, Output<'_>> {
     /// Writes the result as JSON.
     ///
@@ -255,13 +289,21 @@ impl TaskResult<'_, Output<'_>> {
     /// ```
     pub fn encode(&self, out: &mut dyn Out) -> Result<(), Full> {
         self.head(out)?;
-        out.put(self.output.raw)?;
+        out.put(OUTPUT_DATA)?;
+        let mut rest = self.output.raw;
+        while let Some((plain, tail)) = nul_in(rest).and_then(|at| rest.split_at_checked(at)) {
+            out.put(plain)?;
+            out.put(REPLACED)?;
+            rest = tail.get(REPLACED.len()..).unwrap_or_default();
+        }
+        out.put(rest)?;
         out.put(b"}")
     }
 }
 
 impl<O> TaskResult<'_, O> {
-    /// Writes all but the output and the closing brace.
+    /// Writes all but the output and the closing brace. Not once more for each kind of `out`: that is much code.
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn head(&self, out: &mut dyn Out) -> Result<(), Full> {
         ids(self.task_id, self.workflow_id, out)?;
         if !self.worker_id.is_empty() {
@@ -274,7 +316,7 @@ impl<O> TaskResult<'_, O> {
             Status::Completed => {}
             Status::Failed { reason } | Status::FailedTerminal { reason } => {
                 out.put(b",\"reasonForIncompletion\":")?;
-                string(cut(reason, REASON_CHARS), out)?;
+                prose(cut(reason, REASON_CHARS), out)?;
             }
             Status::InProgress { callback_after } => {
                 out.put(b",\"callbackAfterSeconds\":")?;
@@ -285,14 +327,14 @@ impl<O> TaskResult<'_, O> {
             out.put(b",\"logs\":[")?;
             for (index, log) in self.logs.iter().take(LOGS_MAX).enumerate() {
                 out.put(if index == 0 { b"{\"log\":" } else { b",{\"log\":" })?;
-                string(log.text, out)?;
+                prose(log.text, out)?;
                 out.put(b",\"createdTime\":")?;
                 number(log.created, out)?;
                 out.put(b"}")?;
             }
             out.put(b"]")?;
         }
-        out.put(b",\"outputData\":")
+        Ok(())
     }
 }
 
@@ -307,10 +349,18 @@ impl<O: Serialize> TaskResult<'_, O> {
     pub fn encode_typed(&self, memory: &mut [u8]) -> Result<usize, EncodeError> {
         let mut out = SliceBuffer::new(memory);
         self.head(&mut out)?;
+        out.put(OUTPUT_DATA)?;
         let spare = out.spare();
         let len = serde_json_core::to_slice(&self.output, spare).map_err(|_| EncodeError::Full)?;
         if spare.first() != Some(&b'{') {
             return Err(EncodeError::NotObject);
+        }
+        let mut from = 0_usize;
+        while let Some(at) = spare.get(from..len).and_then(nul_in) {
+            from = from.saturating_add(at);
+            let escape = spare.get_mut(from..).and_then(<[u8]>::first_chunk_mut);
+            let Some(escape) = escape else { break };
+            *escape = *REPLACED;
         }
         out.grow(len);
         out.put(b"}")?;
@@ -318,15 +368,36 @@ impl<O: Serialize> TaskResult<'_, O> {
     }
 }
 
-/// Writes the body that extends a task's lease and changes nothing else.
+/// Writes the body that extends a task's lease of length `lease` and changes nothing else.
 ///
-/// It carries no status and no output: the server would drop both without a word (PROTOCOL.md, Update).
+/// A server of today looks at `extendLease` and drops the rest without a word (PROTOCOL.md, Update); the rest is for
+/// others. Some answer 500 to a body without a status, so it says `IN_PROGRESS`. One from before 2022-08 does not know
+/// `extendLease`, and takes `IN_PROGRESS` for a give-back: `callbackAfterSeconds`, the lease in whole seconds, rounded
+/// up, at least 1, keeps it from handing the task out again before the lease would have ended. Such a server
+/// also forgets the task's polled output. An empty `worker_id` is left out.
 ///
 /// # Errors
 /// [`Full`]: `out` holds a part of it, which must not be sent.
-pub fn encode_extend(task_id: &str, workflow_id: &str, out: &mut dyn Out) -> Result<(), Full> {
-    ids(task_id, workflow_id, out)?;
-    out.put(b",\"extendLease\":true}")
+///
+/// ```
+/// use core::time::Duration;
+/// use downbeat_core::wire::{SliceBuffer, encode_extend};
+/// let mut memory = [0; 192];
+/// let mut body = SliceBuffer::new(&mut memory);
+/// encode_extend("t1", "w1", "", Duration::from_secs(30), &mut body).unwrap();
+/// let sent = br#"{"taskId":"t1","workflowInstanceId":"w1","status":"IN_PROGRESS","callbackAfterSeconds":30,"extendLease":true,"supportsCancellation":true}"#;
+/// assert_eq!(&*body.into_bytes(), sent);
+/// ```
+pub fn encode_extend(
+    task_id: &str,
+    workflow_id: &str,
+    worker_id: &str,
+    lease: Duration,
+    out: &mut dyn Out,
+) -> Result<(), Full> {
+    let status = Status::InProgress { callback_after: lease };
+    TaskResult { task_id, workflow_id, worker_id, status, output: Output::EMPTY, logs: &[] }.head(out)?;
+    out.put(b",\"extendLease\":true,\"supportsCancellation\":true}")
 }
 
 /// Writes the body that gives a task back: `IN_PROGRESS`, to be delivered again after 1 s, its polled output echoed,
@@ -373,6 +444,34 @@ fn ids(task_id: &str, workflow_id: &str, out: &mut dyn Out) -> Result<(), Full> 
 }
 
 fn string(text: &str, out: &mut dyn Out) -> Result<(), Full> {
+    escaped(text, b"\\u0000", out)
+}
+
+/// A string that is for people, U+0000 as U+FFFD: a PostgreSQL back end answers 500 to a result with U+0000 in it, and
+/// records it all the same.
+fn prose(text: &str, out: &mut dyn Out) -> Result<(), Full> {
+    escaped(text, "\u{fffd}".as_bytes(), out)
+}
+
+/// What is sent for U+0000 in an output.
+const REPLACED: &[u8; 6] = b"\\ufffd";
+
+/// Where U+0000 stands in JSON, in a key or in a value: it can only be escaped there, and nothing but a string has a
+/// backslash.
+fn nul_in(json: &[u8]) -> Option<usize> {
+    let mut at = 0_usize;
+    loop {
+        at = at.saturating_add(json.get(at..)?.iter().position(|byte| *byte == b'\\')?);
+        if json.get(at..)?.starts_with(b"\\u0000") {
+            return Some(at);
+        }
+        // What is escaped may be a backslash itself.
+        at = at.saturating_add(2);
+    }
+}
+
+#[cfg_attr(target_pointer_width = "32", inline(never))]
+fn escaped(text: &str, nul: &[u8], out: &mut dyn Out) -> Result<(), Full> {
     out.put(b"\"")?;
     let mut rest = text.as_bytes();
     loop {
@@ -386,6 +485,7 @@ fn string(text: &str, out: &mut dyn Out) -> Result<(), Full> {
             b'\n' => out.put(b"\\n")?,
             b'\r' => out.put(b"\\r")?,
             b'\t' => out.put(b"\\t")?,
+            0 => out.put(nul)?,
             _ => {
                 let hex = |digit: u8| char::from_digit(u32::from(digit), 16).map_or(b'0', |c| c as u8);
                 out.put(&[b'\\', b'u', b'0', b'0', hex(byte >> 4), hex(byte & 15)])?;

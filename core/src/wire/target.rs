@@ -116,6 +116,16 @@ pub fn task<const N: usize>(task_id: &str) -> Result<String<N>, TargetError> {
     made("/tasks/", |target| target.segment(task_id))
 }
 
+/// As [`task`], into memory of the caller's.
+///
+/// # Errors
+/// See [`TargetError`]; `out` then holds a part of it.
+pub fn write_task(task_id: &str, out: &mut dyn Out) -> Result<(), TargetError> {
+    let mut target = Builder { out, has_query: false };
+    target.put("/tasks/")?;
+    target.segment(task_id)
+}
+
 /// `POST`, text: appends a line to a task's log.
 ///
 /// # Errors

@@ -3,40 +3,16 @@
 use core::fmt;
 use core::time::Duration;
 
-use heapless::String;
-
 use super::field::{FIELDS, Field, Spans};
-use super::message::{Message, Piece, message, show};
-use super::scan::{DEPTH_MAX, SyntaxError};
-use super::text::{Text, bounded};
+use super::ids::{ID_MAX, Ids};
+use super::misfit::Misfit;
+use super::notice::TaskState;
+use super::scan::SyntaxError;
+use super::text::Text;
 use super::track::{Step, Tracker};
 use super::value::Value;
 use crate::machine::{TaskKey, TaskMeta};
 use crate::ports::Assignment;
-
-/// Bytes of the longest task or workflow id that is read; Conductor's are UUIDs of 36. A task with a longer one is
-/// [`Element::Unreportable`].
-pub const ID_MAX: usize = 64;
-
-/// Bytes of the longest [`Misfit::reason`].
-pub const REASON_MAX: usize = 256;
-
-/// What every report about a task needs.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Ids {
-    /// `taskId`.
-    pub task: String<ID_MAX>,
-    /// `workflowInstanceId`.
-    pub workflow: String<ID_MAX>,
-}
-
-impl Ids {
-    /// The task's identity for the machine.
-    #[must_use]
-    pub fn key(&self) -> TaskKey {
-        TaskKey::from_id(&self.task)
-    }
-}
 
 /// One element of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,87 +32,6 @@ pub enum Element<'a> {
         /// Why.
         misfit: Misfit,
     },
-}
-
-/// What keeps an element from being run.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Misfit {
-    /// The element is not an object.
-    NotObject,
-    /// A member that must be there is missing, `null` or empty.
-    Missing {
-        /// Its name.
-        member: &'static str,
-    },
-    /// A member has another type than Conductor's model says.
-    WrongType {
-        /// Its name.
-        member: &'static str,
-        /// What it must be.
-        expected: &'static str,
-    },
-    /// An id is longer than [`ID_MAX`] bytes.
-    IdTooLong {
-        /// The member's name.
-        member: &'static str,
-    },
-    /// A member that is kept is nested deeper than [`DEPTH_MAX`], batch and task included.
-    TooDeep,
-    /// What is kept of the task does not fit into the buffer.
-    TooLarge {
-        /// Bytes that would be kept.
-        needed: usize,
-        /// Bytes of the buffer.
-        room: usize,
-    },
-}
-
-impl Misfit {
-    /// The reason to report, at most [`REASON_MAX`] bytes, without any of the task's content.
-    #[must_use]
-    pub fn reason(&self) -> String<REASON_MAX> {
-        bounded(format_args!("{self}"))
-    }
-}
-
-impl Misfit {
-    /// What is said of it.
-    pub(crate) fn message(&self) -> Message {
-        let its = Piece::Text("the polled task's `");
-        match self {
-            Self::NotObject => {
-                message(&[Piece::Text("the polled element is not a task but another JSON value")])
-            }
-            Self::Missing { member } => {
-                message(&[Piece::Text("the polled task has no `"), Piece::Text(member), Piece::Text("`")])
-            }
-            Self::WrongType { member, expected } => {
-                message(&[its, Piece::Text(member), Piece::Text("` is not "), Piece::Text(expected)])
-            }
-            Self::IdTooLong { member } => {
-                let longer = Piece::Text("` is longer than ");
-                [its, Piece::Text(member), longer, Piece::Number(ID_MAX), Piece::Text(" bytes")]
-            }
-            Self::TooDeep => message(&[
-                Piece::Text("the polled task is nested deeper than "),
-                Piece::Number(DEPTH_MAX as usize),
-                Piece::Text(" levels; pass the data flatter, or as a string"),
-            ]),
-            Self::TooLarge { needed, room } => [
-                Piece::Text("the polled task needs "),
-                Piece::Number(*needed),
-                Piece::Text(" bytes, and this worker has room for "),
-                Piece::Number(*room),
-                Piece::Text("; enlarge the worker's task buffer, or give the task less input"),
-            ],
-        }
-    }
-}
-
-impl fmt::Display for Misfit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        show(&self.message(), f)
-    }
 }
 
 /// A task as the server sent it, borrowed from the answer (or from what a [`TaskFilter`](super::TaskFilter) kept).
@@ -182,6 +77,15 @@ pub struct TaskView<'a> {
     pub scheduled_time: i64,
     /// `startTime`, likewise: the first poll.
     pub start_time: i64,
+    /// `updateTime`, likewise: the last sign of life, which is this poll.
+    pub update_time: i64,
+    /// `pollTimeoutSeconds` of `taskDefinition`, or where there is none of `workflowTask.taskDefinition`; `None`: missing,
+    /// zero, or not a whole number.
+    ///
+    /// The server counts it from the first scheduling of the task, and looks when the task is in the queue (R-TIMEOUT-3):
+    /// a give-back or a yield that comes when this much, and the `callbackAfterSeconds` that it asks for, is over ends
+    /// task and workflow `TIMED_OUT` inside that very request.
+    pub poll_timeout: Option<Duration>,
     /// `inputData`: raw JSON, an object; `{}` where it is missing. Integers of any size stand as they were sent.
     pub input: &'a [u8],
     /// `outputData`: raw JSON, an object; what the task yielded with last time. A give-back echoes it.
@@ -192,9 +96,22 @@ pub struct TaskView<'a> {
 
 impl<'a> TaskView<'a> {
     /// What the machine needs to know.
+    ///
+    /// `give_back_within` is what was left of [`TaskView::poll_timeout`], counted from [`TaskView::scheduled_time`], when
+    /// the server sent the task: by the latest of its own times, as `startTime` may be an earlier poll's. Zero: nothing is
+    /// left; `None` where one of the two is unknown. The callback of the give-back, which the server adds, is a reserve.
+    /// `retry_of` is of [`TaskView::retried_task_id`], where that is written without escapes, as an id of the server is.
     #[must_use]
     pub fn meta(&self) -> TaskMeta {
-        TaskMeta { key: self.ids.key(), response_timeout: self.response_timeout }
+        let give_back_within = self.poll_timeout.filter(|_| self.scheduled_time > 0).map(|timeout| {
+            let passed = self.start_time.max(self.update_time).saturating_sub(self.scheduled_time).max(0);
+            // Of 32 bits, so that a small machine can divide it; after 49 days nothing is left.
+            u32::try_from(passed)
+                .map_or(Duration::ZERO, |passed| timeout.saturating_sub(Duration::from_millis(passed.into())))
+        });
+        let retried = self.retried_task_id.and_then(|id| id.plain());
+        let retry_of = retried.filter(|id| (1..=ID_MAX).contains(&id.len())).map(TaskKey::from_id);
+        TaskMeta { give_back_within, retry_of, ..TaskMeta::new(self.ids.key(), self.response_timeout) }
     }
 
     /// The task as an [`Executor`](crate::ports::Executor) sees it; `task_type` is the decoded type.
@@ -210,33 +127,40 @@ impl<'a> TaskView<'a> {
         }
     }
 
-    fn read(bytes: &'a [u8], spans: &Spans, ids: &Ids) -> Result<Self, Misfit> {
-        let read = Reader { bytes, spans };
-        let def_name = read.text(Field::DefName)?.unwrap_or_default();
-        let timeout = read.count(Field::ResponseTimeout)?;
-        Ok(Self {
+    /// Reads a task, or says what is wrong with it.
+    fn read(bytes: &'a [u8], spans: &Spans, ids: Ids, poll_timeout: u32) -> Element<'a> {
+        let mut read = Reader { bytes, spans, wrong: None };
+        let def_name = read.text(Field::DefName).unwrap_or_default();
+        let timeout = read.count(Field::ResponseTimeout);
+        let element = Element::Task(Self {
             ids: ids.clone(),
-            task_type: read.text(Field::TaskType)?.filter(|text| !text.is_empty()).unwrap_or(def_name),
+            task_type: read.text(Field::TaskType).filter(|text| !text.is_empty()).unwrap_or(def_name),
             def_name,
-            reference_name: read.text(Field::RefName)?.unwrap_or_default(),
-            workflow_type: read.text(Field::WorkflowType)?.unwrap_or_default(),
-            correlation_id: read.text(Field::CorrelationId)?,
-            domain: read.text(Field::Domain)?,
-            retried_task_id: read.text(Field::RetriedTaskId)?,
-            external_input: read.text(Field::ExternalInput)?.filter(|path| !path.is_empty()),
-            retry_count: read.small(Field::RetryCount)?,
-            poll_count: read.small(Field::PollCount)?,
-            seq: read.small(Field::Seq)?,
-            iteration: read.small(Field::Iteration)?,
-            priority: read.small(Field::Priority)?,
+            reference_name: read.text(Field::RefName).unwrap_or_default(),
+            workflow_type: read.text(Field::WorkflowType).unwrap_or_default(),
+            correlation_id: read.text(Field::CorrelationId),
+            domain: read.text(Field::Domain),
+            retried_task_id: read.text(Field::RetriedTaskId),
+            external_input: read.text(Field::ExternalInput).filter(|path| !path.is_empty()),
+            retry_count: read.small(Field::RetryCount),
+            poll_count: read.small(Field::PollCount),
+            seq: read.small(Field::Seq),
+            iteration: read.small(Field::Iteration),
+            priority: read.small(Field::Priority),
             response_timeout: (timeout > 0).then(|| Duration::from_secs(timeout)),
-            callback_after: Duration::from_secs(read.count(Field::CallbackAfter)?),
-            scheduled_time: read.integer(Field::Scheduled)?,
-            start_time: read.integer(Field::Started)?,
-            input: read.object(Field::Input)?,
-            output: read.object(Field::Output)?,
-            runtime_metadata: read.object(Field::Runtime)?,
-        })
+            callback_after: Duration::from_secs(read.count(Field::CallbackAfter)),
+            scheduled_time: read.integer(Field::Scheduled),
+            start_time: read.integer(Field::Started),
+            update_time: read.integer(Field::Updated),
+            poll_timeout: (poll_timeout > 0).then(|| Duration::from_secs(poll_timeout.into())),
+            input: read.object(Field::Input),
+            output: read.object(Field::Output),
+            runtime_metadata: read.object(Field::Runtime),
+        });
+        match read.wrong {
+            None => element,
+            Some(misfit) => Element::Bad { ids, misfit },
+        }
     }
 }
 
@@ -274,7 +198,8 @@ impl fmt::Debug for Tasks<'_> {
 
 /// Starts an iteration over the tasks of `body`, the answer of a poll or of `update-v2`.
 ///
-/// An empty body is an error here: an answer with status 204 has no tasks, and is not to be read.
+/// An empty body and a lone `null` have no tasks in them: some servers and proxies answer so instead of 204. One that was
+/// cut off is an error.
 ///
 /// ```
 /// use downbeat_core::wire::{Element, tasks};
@@ -288,6 +213,24 @@ impl fmt::Debug for Tasks<'_> {
 #[must_use]
 pub const fn tasks(body: &[u8]) -> Tasks<'_> {
     Tasks { body, at: 0, tracker: Tracker::new(), spans: Spans::new(), over: false }
+}
+
+/// Reads the state of a task out of `body`, the answer of `GET /tasks/{id}`: its member `status`; of duplicates the last
+/// counts. [`TaskFilter::state`](super::TaskFilter::state) does so in pieces.
+///
+/// Never fails: what is not one whole JSON object, or has another status, is [`TaskState::Unknown`].
+///
+/// ```
+/// use downbeat_core::wire::{TaskState, read_status};
+/// assert_eq!(read_status(br#"{"taskId":"t1","status":"IN_PROGRESS"}"#), TaskState::InProgress);
+/// assert_eq!(read_status(br#"{"taskId":"t1","status":"TIMED_OUT"}"#), TaskState::TimedOut);
+/// assert_eq!(read_status(br#"{"taskId":"t1","status":"TIMED_OUT""#), TaskState::Unknown);
+/// ```
+#[must_use]
+pub fn read_status(body: &[u8]) -> TaskState {
+    let mut tasks = tasks(body);
+    while tasks.next().is_some() {}
+    tasks.tracker.state()
 }
 
 impl<'a> Iterator for Tasks<'a> {
@@ -350,15 +293,14 @@ pub(super) fn element<'a>(
     if tracker.is_deep() {
         return Element::Bad { ids, misfit: Misfit::TooDeep };
     }
-    match TaskView::read(bytes, spans, &ids) {
-        Ok(task) => Element::Task(task),
-        Err(misfit) => Element::Bad { ids, misfit },
-    }
+    TaskView::read(bytes, spans, ids, tracker.poll_timeout())
 }
 
+/// Reads the values of a task, and remembers the first that is not what it should be.
 struct Reader<'a, 's> {
     bytes: &'a [u8],
     spans: &'s Spans,
+    wrong: Option<Misfit>,
 }
 
 impl<'a> Reader<'a, '_> {
@@ -367,35 +309,49 @@ impl<'a> Reader<'a, '_> {
         self.spans.of(field, self.bytes).map(Value::new).filter(|value| !value.is_null())
     }
 
-    fn text(&self, field: Field) -> Result<Option<Text<'a>>, Misfit> {
-        let Some(value) = self.value(field) else { return Ok(None) };
-        value.text().map(Some).ok_or_else(|| misfit(field, "a string"))
-    }
-
-    fn object(&self, field: Field) -> Result<&'a [u8], Misfit> {
-        match self.value(field) {
-            None => Ok(b"{}"),
-            Some(value) if value.is_object() => Ok(value.raw()),
-            Some(_) => Err(misfit(field, "an object")),
+    #[cfg_attr(target_pointer_width = "32", inline(never))]
+    fn is_not(&mut self, field: Field, expected: &'static str) {
+        if self.wrong.is_none() {
+            self.wrong = Some(Misfit::WrongType { member: field.name(), expected });
         }
     }
 
-    fn integer(&self, field: Field) -> Result<i64, Misfit> {
-        let Some(value) = self.value(field) else { return Ok(0) };
-        value.integer().ok_or_else(|| misfit(field, "an integer of 64 bits"))
+    fn text(&mut self, field: Field) -> Option<Text<'a>> {
+        let text = self.value(field)?.text();
+        if text.is_none() {
+            self.is_not(field, "a string");
+        }
+        text
     }
 
-    fn count(&self, field: Field) -> Result<u64, Misfit> {
-        Ok(u64::try_from(self.integer(field)?).unwrap_or(0))
+    fn object(&mut self, field: Field) -> &'a [u8] {
+        let Some(value) = self.value(field) else { return b"{}" };
+        if !value.is_object() {
+            self.is_not(field, "an object");
+        }
+        value.raw()
     }
 
-    fn small(&self, field: Field) -> Result<u32, Misfit> {
-        u32::try_from(self.count(field)?).map_err(|_| misfit(field, "an integer of 32 bits"))
+    fn integer(&mut self, field: Field) -> i64 {
+        let Some(value) = self.value(field) else { return 0 };
+        let integer = value.integer();
+        if integer.is_none() {
+            self.is_not(field, "an integer of 64 bits");
+        }
+        integer.unwrap_or(0)
     }
-}
 
-fn misfit(field: Field, expected: &'static str) -> Misfit {
-    Misfit::WrongType { member: field.name(), expected }
+    fn count(&mut self, field: Field) -> u64 {
+        u64::try_from(self.integer(field)).unwrap_or(0)
+    }
+
+    fn small(&mut self, field: Field) -> u32 {
+        let small = u32::try_from(self.count(field)).ok();
+        if small.is_none() {
+            self.is_not(field, "an integer of 32 bits");
+        }
+        small.unwrap_or(0)
+    }
 }
 
 const _: () = assert!(Field::Runtime.index() == FIELDS - 1, "every field has a place");

@@ -4,8 +4,8 @@ use core::fmt::{self, Write as _};
 
 use heapless::{String, Vec};
 
+use super::ids::ID_MAX;
 use super::out::Out;
-use super::task::ID_MAX;
 
 /// The content of a JSON string, escapes and all, borrowed from the document.
 ///

@@ -1,18 +1,22 @@
 //! Follows the scanner through a batch: where tasks begin and end, and which bytes of them are kept.
 
 use super::field::Field;
+use super::ids::{ID_MAX, Ids};
+use super::misfit::Misfit;
+use super::notice::{Notice, TaskState};
 use super::scan::{DEPTH_MAX, Mark, Scanner, SyntaxError, SyntaxKind};
-use super::task::{ID_MAX, Ids, Misfit};
 use super::text::Decoder;
 
 /// Shared by the slice and the stream, so that both see the same.
 #[derive(Clone, Debug)]
 pub(super) struct Tracker {
     scanner: Scanner,
-    /// The depth within a task: 1 for a task alone, 2 in an array, 0 before that is known.
+    /// The depth within a task: 1 for a task alone (or `null`), 2 in an array, 0 before that is known.
     base: u32,
     place: Place,
+    /// A member's name; and, in a value that is not kept, what is noticed there.
     name: Decoder,
+    notice: Notice,
     task: Id,
     workflow: Id,
     /// A kept value was nested too deep.
@@ -68,14 +72,19 @@ impl Tracker {
             base: 0,
             place: Place::Outside,
             name: Decoder::new(),
+            notice: Notice::new(),
             task: Id::new(),
             workflow: Id::new(),
             deep: false,
         }
     }
 
+    /// Whether the answer is whole. One without a byte but white space is, and has no tasks in it.
     pub(super) fn finish(&self) -> Result<(), SyntaxError> {
-        self.scanner.finish()
+        match self.scanner.finish() {
+            Err(SyntaxError { kind: SyntaxKind::Ended, .. }) if self.base == 0 => Ok(()),
+            ended => ended,
+        }
     }
 
     /// Takes some of the bytes (at least one, if there is one) and says how many and what they are.
@@ -95,11 +104,12 @@ impl Tracker {
         let mark = self.scanner.push(*byte)?;
         if self.base == 0 && mark != Mark::Space {
             self.base = match byte {
-                b'{' => 1,
+                b'{' | b'n' => 1,
                 b'[' => 2,
                 _ => return Err(self.scanner.fail(at, SyntaxKind::NotTasks)),
             };
-            if *byte == b'[' {
+            // `null` is no task: the scanner sees to the rest of the word.
+            if *byte != b'{' {
                 return Ok((1, Step::Skip));
             }
         }
@@ -111,6 +121,16 @@ impl Tracker {
         Ok(Ids { task: self.task.read(Field::TaskId)?, workflow: self.workflow.read(Field::WorkflowId)? })
     }
 
+    /// The poll timeout of the task that just ended, in seconds; 0: none.
+    pub(super) const fn poll_timeout(&self) -> u32 {
+        self.notice.poll_timeout()
+    }
+
+    /// The state of the task that the answer is, where it is whole, and one task.
+    pub(super) fn state(&self) -> TaskState {
+        if self.base == 1 && self.scanner.finish().is_ok() { self.notice.state } else { TaskState::Unknown }
+    }
+
     /// Whether a kept value of the task that just ended was nested too deep.
     pub(super) const fn is_deep(&self) -> bool {
         self.deep
@@ -119,11 +139,20 @@ impl Tracker {
     /// Bytes within an array or object that is a member's value, up to its end: all of them are its own.
     fn nested(&mut self, field: Option<Field>, bytes: &[u8]) -> Result<(usize, Step), SyntaxError> {
         let mut rest = bytes;
+        let notes = field.is_none() && self.notice.is_awake();
         while self.scanner.depth() > self.base {
             let run = self.scanner.run(rest);
-            rest = rest.get(run..).unwrap_or_default();
+            let (inside, after) = rest.split_at_checked(run).unwrap_or_default();
+            rest = after;
+            if notes {
+                self.notice.inside(inside, &mut self.name);
+            }
             let Some((byte, tail)) = rest.split_first() else { break };
-            self.scanner.push(*byte)?;
+            let mark = self.scanner.push(*byte)?;
+            if notes {
+                let level = self.scanner.depth().wrapping_sub(self.base);
+                self.notice.byte(*byte, mark, level, &mut self.name);
+            }
             self.deep = self.deep || (field.is_some() && self.scanner.depth() > DEPTH_MAX);
             rest = tail;
         }
@@ -144,7 +173,11 @@ impl Tracker {
                 }
                 Step::Keep { field, first: false }
             }
-            Place::Outside | Place::Alien | Place::Task | Place::Value { field: None, .. } => Step::Skip,
+            Place::Value { field: None, .. } => {
+                self.notice.inside(bytes, &mut self.name);
+                Step::Skip
+            }
+            Place::Outside | Place::Alien | Place::Task => Step::Skip,
         }
     }
 
@@ -168,6 +201,7 @@ impl Tracker {
             (Place::Name, Mark::KeyEnd) => {
                 self.name.finish();
                 let field = self.name.text().and_then(Field::by_name);
+                self.notice.member(self.name.text());
                 self.place = Place::Value { field, begun: false };
                 Step::Skip
             }
@@ -182,7 +216,11 @@ impl Tracker {
             }
             (Place::Value { begun: false, .. }, Mark::Colon) => Step::Skip,
             (Place::Value { field: Some(field), begun }, _) => self.keep(field, begun, mark, byte),
-            (Place::Task | Place::Value { field: None, .. }, _) => Step::Skip,
+            (Place::Value { field: None, .. }, _) => {
+                self.notice.byte(byte, mark, level, &mut self.name);
+                Step::Skip
+            }
+            (Place::Task, _) => Step::Skip,
         }
     }
 
@@ -191,6 +229,7 @@ impl Tracker {
         self.task.kind = IdKind::Absent;
         self.workflow.kind = IdKind::Absent;
         self.deep = false;
+        self.notice = Notice::new();
         Step::Begin
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use downbeat_core::machine::{Instant, Policy};
+use downbeat_core::ports::End;
 use serde_json::json;
 
 use crate::world::{Code, Fault, Ran, Setup, World, drive, task};
@@ -83,7 +84,11 @@ fn noise_on_the_line_costs_a_connection_and_no_time() {
         assert!(ran.world.connections >= 2);
         let third = ran.world.seen[2].at;
         let next = ran.world.seen[3].at;
-        assert!(third.until(next) < Duration::from_secs(1), "{:?}", third.until(next));
+        assert!(
+            next.saturating_duration_since(third) < Duration::from_secs(1),
+            "{:?}",
+            next.saturating_duration_since(third)
+        );
     }
 }
 
@@ -91,8 +96,8 @@ fn noise_on_the_line_costs_a_connection_and_no_time() {
 fn a_silent_server_is_left_when_the_time_is_over() {
     let ran = with_fault(2, Fault::Silence);
     assert!(ran.world.ended.len() >= 5);
-    let waited = ran.world.seen[2].at.until(ran.world.seen[3].at);
-    assert!(waited >= Duration::from_secs(10) && waited < Duration::from_secs(21), "{waited:?}");
+    let waited = ran.world.seen[3].at.saturating_duration_since(ran.world.seen[2].at);
+    assert!(waited >= Duration::from_secs(30) && waited < Duration::from_secs(41), "{waited:?}");
 }
 
 #[test]
@@ -161,7 +166,10 @@ fn a_task_too_many_is_given_back_after_the_answer() {
         (world, Code::quick())
     });
     let given_back = ran.world.to("/tasks");
-    let back: Vec<_> = given_back.iter().filter(|seen| seen.body["status"] == json!("IN_PROGRESS")).collect();
+    let is_give_back = |body: &serde_json::Value| {
+        body["status"] == json!("IN_PROGRESS") && body["extendLease"] != json!(true)
+    };
+    let back: Vec<_> = given_back.iter().filter(|seen| is_give_back(&seen.body)).collect();
     assert_eq!(back.len(), 1, "one at a time; the other waits for its lease to end");
     assert_eq!(back[0].body["taskId"], json!("t1"));
     assert_eq!(back[0].body["callbackAfterSeconds"], json!(1));
@@ -187,12 +195,46 @@ fn a_failing_server_is_asked_again_and_a_retry_after_is_kept() {
     assert_all_completed(&ran, 6);
     let (refused, again) = (&ran.world.seen[1], ran.world.seen.iter().skip(2));
     let same = again.into_iter().find(|seen| seen.body == refused.body).expect("the same again");
-    assert!(refused.at.until(same.at) >= Duration::from_secs(20));
+    assert!(same.at.saturating_duration_since(refused.at) >= Duration::from_secs(20));
 }
 
 #[test]
-fn a_result_that_is_rejected_blocks_nobody() {
+fn a_result_that_is_rejected_fails_its_task_and_blocks_nobody() {
     let says = "HTTP/1.1 409 \r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
     let ran = with_fault(1, Fault::Says(says));
-    assert_all_completed(&ran, 5);
+    let of =
+        |status: &str| ran.world.ended.iter().filter(|(_, report)| report["status"] == json!(status)).count();
+    assert_eq!((of("COMPLETED"), of("FAILED")), (5, 1));
+}
+
+#[test]
+fn a_result_that_is_too_large_for_the_server_fails_its_task_for_good() {
+    let says = "HTTP/1.1 413 \r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>";
+    let ran = with_fault(1, Fault::Says(says));
+    let failed = ran.world.ended.iter().filter(|(_, report)| report["status"] != json!("COMPLETED"));
+    let [(id, report)] = *failed.collect::<Vec<_>>() else { panic!("one: {:?}", ran.world.ended) };
+    assert_eq!((id.as_str(), &report["status"]), ("t0", &json!("FAILED_WITH_TERMINAL_ERROR")));
+    assert_eq!(report["outputData"], json!({}));
+    let reason = report["reasonForIncompletion"].as_str().expect("a reason");
+    assert!(reason.contains("larger than the server takes"), "{reason}");
+}
+
+#[test]
+fn a_yield_that_would_end_its_workflow_is_a_failure_instead() {
+    // 5 s of `pollTimeoutSeconds` from the first scheduling on; a second before its end is the last that is safe.
+    for (steps, status) in [(3, "IN_PROGRESS"), (5, "FAILED")] {
+        let ran = drive(Setup::new(), || {
+            let mut world = World::new().drains_at(20);
+            let mut task = task("t0", json!({}));
+            task["taskDefinition"]["pollTimeoutSeconds"] = json!(5);
+            (task["scheduledTime"], task["startTime"]) = (json!(1_000), json!(1_000));
+            world.queue.push_back(task);
+            let mut code = Code::new(steps, Duration::from_secs(1));
+            code.end = End::InProgress { callback_after: Duration::from_secs(30) };
+            (world, code)
+        });
+        let reports: Vec<_> = ran.world.seen.iter().filter(|seen| !seen.body.is_null()).collect();
+        let [report] = *reports else { panic!("one report: {reports:?}") };
+        assert_eq!(report.body["status"], json!(status), "after {steps} s");
+    }
 }

@@ -28,7 +28,9 @@ fn golden_tasks_reach_the_code_as_serde_json_reads_them() {
             let [(id, report)] = &ran.world.ended[..] else { panic!("{name}: {:?}", ran.world.ended) };
             assert_eq!(json!(id), sent("taskId"), "{name}");
             assert_eq!(report["workflowInstanceId"], sent("workflowInstanceId"), "{name}");
-            assert_eq!(report["outputData"]["echo"], sent("inputData"), "{name}");
+            // What goes out has U+FFFD where U+0000 came in, which a PostgreSQL back end does not take.
+            let echo = sent("inputData").to_string().replace("\\u0000", "\u{fffd}");
+            assert_eq!(report["outputData"]["echo"].to_string(), echo, "{name}");
             assert_eq!(report["status"], json!("COMPLETED"), "{name}");
         }
     }

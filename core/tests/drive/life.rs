@@ -55,12 +55,13 @@ fn a_lease_is_extended_between_steps() {
         let code = Code::new(60, Duration::from_millis(500));
         (World::with_tasks(1).drains_at(2), code)
     });
-    let sent: Vec<u64> = ran
-        .world
-        .to("/tasks")
-        .iter()
-        .filter(|seen| seen.body["extendLease"] == json!(true))
-        .map(|seen| seen.at.as_millis())
+    let reports = ran.world.to("/tasks");
+    let extensions = reports.iter().filter(|seen| seen.body["extendLease"] == json!(true));
+    let sent: Vec<u64> = extensions
+        .map(|seen| {
+            assert_eq!(seen.body["callbackAfterSeconds"], json!(10), "the length of the lease");
+            seen.at.as_millis()
+        })
         .collect();
     assert!(sent.len() >= 3, "30 s of work under a lease of 10 s: {sent:?}");
     let mut before = 1_000;
@@ -80,7 +81,7 @@ fn a_poll_is_not_held_while_code_waits_for_its_step() {
     });
     let polls = ran.world.to("/tasks/poll/batch/greet");
     let during = polls.iter().filter(|seen| seen.at < ran.world.to("/tasks/update-v2")[0].at);
-    assert!(during.clone().count() > 10, "the second slot is still asked for");
+    assert!(during.clone().count() > 10, "the second entry is still asked for");
     assert!(during.clone().all(|seen| seen.query.ends_with("timeout=0")));
 }
 
@@ -169,4 +170,26 @@ fn an_input_that_does_not_fit_the_code_is_terminal() {
     let (_, report) = &ran.world.ended[0];
     assert_eq!(report["status"], json!("FAILED_WITH_TERMINAL_ERROR"));
     assert_eq!(report["reasonForIncompletion"], json!("the input is not what this worker takes"));
+}
+
+#[test]
+fn the_retry_of_a_task_that_runs_is_extended_and_reported_in_its_place() {
+    let ran = drive(Setup::new(), || {
+        let mut world = World::with_tasks(1).drains_at(30);
+        let mut retry = task("t1", json!({}));
+        retry["retriedTaskId"] = json!("t0");
+        retry["responseTimeoutSeconds"] = json!(20);
+        world.queue.push_back(retry);
+        (world, Code::new(18, Duration::from_secs(1)))
+    });
+    assert_eq!(ran.code.most_at_once, 1);
+    let extensions = ran.world.to("/tasks");
+    let [extension] = *extensions else { panic!("one, at 80 % of 20 s: {extensions:?}") };
+    assert_eq!(
+        (&extension.body["taskId"], &extension.body["callbackAfterSeconds"]),
+        (&json!("t1"), &json!(20))
+    );
+    let [(id, report)] = &*ran.world.ended else { panic!("one report: {:?}", ran.world.ended) };
+    assert_eq!((id.as_str(), &report["workflowInstanceId"]), ("t1", &json!("w-t1")));
+    assert_eq!(report["outputData"], json!({ "echo": { "n": 0 } }));
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use downbeat_core::drive::{
     AsyncIdle, AsyncLink, Buffers, Config, Counts, Idle, Key, Link, Session, Site, run, run_async,
 };
-use downbeat_core::machine::{Clock, Control, Instant, Mode, Policy, SlotId};
+use downbeat_core::machine::{Clock, Control, EntryId, Instant, Lifecycle, Policy};
 use downbeat_core::ports::{Assignment, Cause, End, Executor, Progress, Unfit};
 use embedded_io::ErrorKind;
 use serde_json::{Value, json};
@@ -59,6 +59,12 @@ pub(crate) struct World {
     /// The server cannot be reached in these times.
     pub(crate) outages: Vec<(Instant, Instant)>,
     pub(crate) controls: VecDeque<(Instant, Control)>,
+    /// From then on every task's workflow is terminated.
+    pub(crate) terminated: Instant,
+    /// What a task's status is then.
+    pub(crate) ends_as: &'static str,
+    /// Bytes of text in the input of a task that is asked about.
+    pub(crate) asked_bytes: usize,
     /// The token that counts; empty: none is wanted.
     pub(crate) token: String,
     pub(crate) tokens_given: u32,
@@ -87,6 +93,9 @@ impl World {
             faults: BTreeMap::new(),
             outages: Vec::new(),
             controls: VecDeque::new(),
+            terminated: Instant::FAR_FUTURE,
+            ends_as: "CANCELED",
+            asked_bytes: 0,
             token: String::new(),
             tokens_given: 0,
             close_after: 100,
@@ -127,7 +136,7 @@ impl World {
     fn take_requests(&mut self) {
         while let Some((seen, len)) = parse(&self.inbound, self.now) {
             self.inbound.drain(..len);
-            self.now = self.now.after(Duration::from_millis(1));
+            self.now = self.now.saturating_add(Duration::from_millis(1));
             let fault = self.faults.get(&self.seen.len()).copied();
             self.seen.push(seen.clone());
             self.on_connection += 1;
@@ -170,6 +179,7 @@ impl World {
         match seen.path.as_str() {
             path if path.starts_with("/tasks/poll/batch/") => self.poll(&seen.query),
             "/tasks" | "/tasks/update-v2" => self.report(seen),
+            path if seen.method == "GET" => self.state(path.trim_start_matches("/tasks/")),
             _ => reply(404, "application/json", "{}"),
         }
     }
@@ -181,10 +191,20 @@ impl World {
         };
         let count = if self.over_deliver { self.queue.len() } else { number("count") };
         if self.queue.is_empty() {
-            self.now = self.now.after(Duration::from_millis(number("timeout") as u64));
+            self.now = self.now.saturating_add(Duration::from_millis(number("timeout") as u64));
         }
         let tasks: Vec<Value> = self.queue.drain(..count.min(self.queue.len())).collect();
         chunked(&Value::Array(tasks).to_string())
+    }
+
+    /// `GET /tasks/{id}`. The task's input speaks of states, too.
+    fn state(&self, id: &str) -> Answer {
+        let ended = self.now >= self.terminated;
+        let (status, other) =
+            if ended { (self.ends_as, "IN_PROGRESS") } else { ("IN_PROGRESS", self.ends_as) };
+        let mut task = task(id, json!({ "status": other, "text": "y".repeat(self.asked_bytes) }));
+        task["status"] = json!(status);
+        chunked(&task.to_string())
     }
 
     fn report(&mut self, seen: &Seen) -> Answer {
@@ -431,9 +451,10 @@ pub(crate) struct Code {
     pub(crate) end: End,
     pub(crate) output: Option<&'static str>,
     pub(crate) cancelled: u32,
+    pub(crate) cancelled_at: Instant,
     pub(crate) most_at_once: usize,
     host: Option<Host>,
-    running: BTreeMap<SlotId, (u32, String)>,
+    running: BTreeMap<EntryId, (u32, String)>,
 }
 
 impl Code {
@@ -444,6 +465,7 @@ impl Code {
             end: End::Completed,
             output: None,
             cancelled: 0,
+            cancelled_at: Instant::ZERO,
             most_at_once: 0,
             host: None,
             running: BTreeMap::new(),
@@ -456,38 +478,39 @@ impl Code {
 }
 
 impl Executor for Code {
-    fn start(&mut self, slot: SlotId, task: &Assignment<'_>) -> Result<(), Unfit> {
+    fn start(&mut self, entry: EntryId, task: &Assignment<'_>) -> Result<(), Unfit> {
         assert_eq!(task.task_type, "greet");
         let input = String::from_utf8_lossy(task.input);
         if input.contains("unfit") {
             return Err(Unfit { reason: "the input is not what this worker takes" });
         }
-        let before = self.running.insert(slot, (0, input.into_owned()));
-        assert_eq!(before, None, "a slot that runs is not started again");
+        let before = self.running.insert(entry, (0, input.into_owned()));
+        assert_eq!(before, None, "an entry that runs is not started again");
         self.most_at_once = self.most_at_once.max(self.running.len());
         Ok(())
     }
 
-    fn step(&mut self, slot: SlotId, output: &mut [u8]) -> Progress {
+    fn step(&mut self, entry: EntryId, output: &mut [u8]) -> Progress {
         let world = &self.host.as_ref().expect("a host").0;
-        let now = world.borrow().now.after(self.takes);
+        let now = world.borrow().now.saturating_add(self.takes);
         world.borrow_mut().now = now;
         output.fill(b'?');
-        let (steps, input) = self.running.get_mut(&slot).expect("a slot that runs");
+        let (steps, input) = self.running.get_mut(&entry).expect("an entry that runs");
         *steps += 1;
         if *steps < self.steps {
             return Progress::Pending { wake: Instant::ZERO };
         }
         let text = self.output.map_or_else(|| format!("{{\"echo\":{input}}}"), str::to_owned);
-        self.running.remove(&slot);
+        self.running.remove(&entry);
         let len = text.len().min(output.len());
         output[..len].copy_from_slice(&text.as_bytes()[..len]);
         Progress::Done { end: self.end, output: text.len() }
     }
 
-    fn cancel(&mut self, slot: SlotId) {
-        assert!(self.running.remove(&slot).is_some(), "what is cancelled runs");
+    fn cancel(&mut self, entry: EntryId) {
+        assert!(self.running.remove(&entry).is_some(), "what is cancelled runs");
         self.cancelled += 1;
+        self.cancelled_at = self.host.as_ref().expect("a host").now();
     }
 }
 
@@ -547,7 +570,7 @@ fn once(setup: Setup, world: World, mut code: Code, is_async: bool) -> Ran {
         let (mut link, mut idle) = (host.clone(), host.clone());
         run(&mut session, &mut link, &mut idle, &host, &mut code);
     }
-    assert_eq!(session.worker().snapshot().mode, Mode::Stopped);
+    assert_eq!(session.worker().snapshot().lifecycle, Lifecycle::Stopped);
     let counts = session.counts();
     code.host = None;
     let world = Rc::into_inner(host.0).map(RefCell::into_inner);

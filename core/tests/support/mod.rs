@@ -9,7 +9,7 @@ pub mod noise;
 use std::time::Duration;
 
 use downbeat_core::machine::{
-    Action, Answer, CallError, CallId, Control, Fault, Input, Instant, Outcome, Policy, Reply, SlotId,
+    Action, Answer, CallError, CallId, Control, EntryId, Fault, Input, Instant, Outcome, Policy, Reply,
     TaskKey, TaskMeta, Worker,
 };
 
@@ -31,6 +31,8 @@ pub fn exact() -> Policy {
     let mut policy = Policy::default();
     policy.failing.jitter = 0;
     policy.auth.jitter = 0;
+    // The jitter of questions cannot be turned off; tests of other rules go without them.
+    policy.ask_interval = None;
     policy
 }
 
@@ -86,23 +88,23 @@ impl<const N: usize> Bench<N> {
     }
 
     pub fn lease(&mut self, call: CallId, task: u128, response_timeout: Option<Duration>) -> Action {
-        self.say(Input::Leased { call, task: TaskMeta { key: key(task), response_timeout } })
+        self.say(Input::Leased { call, task: TaskMeta::new(key(task), response_timeout) })
     }
 
     /// A task arrives and is run.
-    pub fn run(&mut self, call: CallId, task: u128, response_timeout: Option<Duration>) -> SlotId {
+    pub fn run(&mut self, call: CallId, task: u128, response_timeout: Option<Duration>) -> EntryId {
         match self.lease(call, task, response_timeout) {
-            Action::Run { slot, key: of } if of == key(task) => slot,
+            Action::Run { entry, key: of } if of == key(task) => entry,
             other => panic!("expected Run of {task}, got {other:?}"),
         }
     }
 
-    pub fn finish(&mut self, slot: SlotId) -> Action {
-        self.say(Input::Finished { slot, outcome: Outcome::Final })
+    pub fn finish(&mut self, entry: EntryId) -> Action {
+        self.say(Input::Finished { entry, outcome: Outcome::Final })
     }
 
-    pub fn give_way(&mut self, slot: SlotId, callback_after: Duration) -> Action {
-        self.say(Input::Finished { slot, outcome: Outcome::Yield { callback_after } })
+    pub fn give_way(&mut self, entry: EntryId, callback_after: Duration) -> Action {
+        self.say(Input::Finished { entry, outcome: Outcome::Yield { callback_after } })
     }
 
     /// Ticks; the action must be a poll.
@@ -119,22 +121,22 @@ impl<const N: usize> Bench<N> {
     }
 
     /// A worker that has polled and holds this one task, whose code runs.
-    pub fn running(policy: Policy, response_timeout: Option<Duration>) -> (Self, SlotId) {
+    pub fn running(policy: Policy, response_timeout: Option<Duration>) -> (Self, EntryId) {
         let mut bench = Self::new(policy);
         let (call, ..) = bench.polls();
-        let slot = bench.run(call, 1, response_timeout);
+        let entry = bench.run(call, 1, response_timeout);
         let _ = bench.ok(call);
-        (bench, slot)
+        (bench, entry)
     }
 
     /// As [`Bench::running`], with room for more: a second poll is in flight.
-    pub fn running_and_polling(policy: Policy) -> (Self, SlotId, CallId) {
+    pub fn running_and_polling(policy: Policy) -> (Self, EntryId, CallId) {
         let mut bench = Self::new(policy);
         let (call, ..) = bench.polls();
-        let slot = bench.run(call, 1, None);
+        let entry = bench.run(call, 1, None);
         let next = bench.ok(call);
         let (poll, ..) = bench.is_poll(next);
-        (bench, slot, poll)
+        (bench, entry, poll)
     }
 
     /// Nothing is due before this microsecond, and this action then.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use downbeat_core::machine::{
-    Answer, CallError, CallId, Control, Fault, Input, Outcome, SlotId, TaskKey, TaskMeta,
+    Answer, CallError, CallId, Control, EntryId, Fault, Input, Outcome, TaskKey, TaskMeta,
 };
 
 /// SplitMix64, so that a failing case is a number.
@@ -20,36 +20,31 @@ impl Random {
 }
 
 /// One input: about the latest calls and slots, or about nobody.
-pub fn noise(random: &mut Random, calls: &[CallId], slots: &[SlotId]) -> Input {
+pub fn noise(random: &mut Random, calls: &[CallId], slots: &[EntryId]) -> Input {
     let recent = |len: usize, draw: u64| len - 1 - usize::try_from(draw).unwrap() % len.min(6);
     let call = calls[recent(calls.len(), random.next(1 << 20))];
-    let slot = slots[recent(slots.len(), random.next(1 << 20))];
-    let faults = [
-        Fault::NotSent,
-        Fault::Unknown,
-        Fault::Unauthorized,
-        Fault::Throttled,
-        Fault::Server,
-        Fault::Rejected,
-        Fault::Unsupported,
-    ];
+    let entry = slots[recent(slots.len(), random.next(1 << 20))];
     match random.next(16) {
         0..=3 => {
             let key = TaskKey::from_u128(u128::from(random.next(9)));
             let response_timeout = Some(Duration::from_secs(random.next(4)));
-            Input::Leased { call, task: TaskMeta { key, response_timeout } }
+            let retry_of = (random.next(4) == 0).then(|| TaskKey::from_u128(u128::from(random.next(9))));
+            let give_back_within = (random.next(4) == 0).then(|| Duration::from_secs(random.next(40)));
+            let task = TaskMeta { retry_of, give_back_within, ..TaskMeta::new(key, response_timeout) };
+            Input::Leased { call, task }
         }
+        4 if random.next(6) == 0 => Input::Replied { call, reply: Ok(Answer::Ended) },
         4..=6 => Input::Replied { call, reply: Ok(Answer::Done) },
         7 => Input::Replied { call, reply: Ok(Answer::Token { valid_for: Some(Duration::from_secs(9)) }) },
         8..=10 => {
-            let fault = faults[usize::try_from(random.next(7)).unwrap()];
+            let fault = Fault::ALL[usize::try_from(random.next(12)).unwrap()];
             let retry_after = (random.next(4) == 0).then(|| Duration::from_secs(random.next(9)));
             Input::Replied { call, reply: Err(CallError { fault, retry_after }) }
         }
-        11..=12 => Input::Finished { slot, outcome: Outcome::Final },
+        11..=12 => Input::Finished { entry, outcome: Outcome::Final },
         13 => {
             let callback_after = Duration::from_secs(random.next(40));
-            Input::Finished { slot, outcome: Outcome::Yield { callback_after } }
+            Input::Finished { entry, outcome: Outcome::Yield { callback_after } }
         }
         14 if random.next(5) == 0 => Input::Control(match random.next(12) {
             0 => Control::Drain,

@@ -84,9 +84,14 @@ fn same_task(task: &TaskView<'_>, members: &Members) -> Result<(), TestCaseError
         ("callbackAfterSeconds", task.callback_after.as_secs() as i64),
         ("scheduledTime", task.scheduled_time),
         ("startTime", task.start_time),
+        ("updateTime", task.update_time),
+        ("pollTimeoutSeconds", task.poll_timeout.map_or(0, |time| time.as_secs() as i64)),
     ];
     for (name, found) in numbers {
-        let sent = raw(name).map_or(0, |raw| serde_json::from_str::<i64>(raw).expect("an integer"));
+        let sent = match name {
+            "pollTimeoutSeconds" => poll_timeout(members),
+            _ => raw(name).map_or(0, |raw| serde_json::from_str::<i64>(raw).expect("an integer")),
+        };
         prop_assert_eq!(found, sent.max(0), "{}", name);
     }
     let objects =
@@ -96,6 +101,20 @@ fn same_task(task: &TaskView<'_>, members: &Members) -> Result<(), TestCaseError
         prop_assert_eq!(String::from_utf8_lossy(found), raw(name).unwrap_or("{}"), "{}", name);
     }
     Ok(())
+}
+
+/// Seconds in the definition that is a member of the task, else of its workflow's task; 0: none.
+fn poll_timeout(members: &Members) -> i64 {
+    let of = |raw: &str| serde_json::from_str::<Members>(raw).unwrap_or_default();
+    let seconds = |members: &Members| {
+        let digits = members.get("pollTimeoutSeconds").map(|raw| raw.get());
+        let digits = digits.filter(|raw| raw.bytes().all(|byte| byte.is_ascii_digit())).unwrap_or("0");
+        digits.parse::<u128>().map_or(u32::MAX, |n| u32::try_from(n).unwrap_or(u32::MAX))
+    };
+    let definition = |members: &Members| members.get("taskDefinition").map(|raw| of(raw.get()));
+    let own = definition(members).map_or(0, |own| seconds(&own));
+    let workflows = || members.get("workflowTask").and_then(|raw| definition(&of(raw.get())));
+    i64::from(if own > 0 { own } else { workflows().map_or(0, |found| seconds(&found)) })
 }
 
 fn same_ids(ids: &Ids, members: &Members) -> Result<(), TestCaseError> {
@@ -122,6 +141,7 @@ fn golden_tasks_are_the_same_to_both() {
         ("task", 1),
         ("batch", 5),
         ("yielded", 1),
+        ("poll-timeout", 1),
         ("external", 1),
         ("unicode", 1),
         ("escaped", 1),
@@ -197,12 +217,13 @@ fn golden_results_are_what_is_sent_and_what_serde_json_reads() {
         expected["taskId"] = json!(ids.0);
         expected["workflowInstanceId"] = json!(ids.1);
         expected["workerId"] = json!("w1");
-        expected["outputData"] = serde_json::from_slice(output).expect("JSON");
+        let output = String::from_utf8_lossy(output).replace(r"\u0000", r"\ufffd");
+        expected["outputData"] = serde_json::from_str(&output).expect("JSON");
         assert_eq!(serde_json::from_slice::<Value>(golden).expect("JSON"), expected);
     }
     let mut memory = [0; 512];
     let mut out = SliceBuffer::new(&mut memory);
-    encode_extend(ids.0, ids.1, &mut out).expect("room enough");
+    encode_extend(ids.0, ids.1, "w1", Duration::from_secs(30), &mut out).expect("room enough");
     assert_eq!(&*out.into_bytes(), include_bytes!("../golden/result-extend.json"));
 }
 
@@ -265,8 +286,12 @@ fn task() -> impl Strategy<Value = String> {
         0..=6,
     );
     let numbers = proptest::sample::subsequence(
-        vec!["retryCount", "pollCount", "seq", "iteration", "responseTimeoutSeconds", "scheduledTime"],
+        vec!["retryCount", "pollCount", "seq", "iteration", "responseTimeoutSeconds", "updateTime"],
         0..=6,
+    );
+    let definitions = proptest::sample::subsequence(
+        vec!["taskDefinition", "workflowTask", "taskDefinition", "status"],
+        0..=4,
     );
     let objects =
         proptest::sample::subsequence(vec!["inputData", "outputData", "runtimeMetadata", "unknown"], 0..=4);
@@ -286,11 +311,44 @@ fn task() -> impl Strategy<Value = String> {
             let values = proptest::collection::vec(object(), names.len());
             values.prop_map(move |values| pairs(&names, &values))
         }),
+        definitions.prop_flat_map(|names| {
+            let values = proptest::collection::vec(definition(), names.len());
+            values.prop_map(move |values| pairs(&names, &values))
+        }),
     );
     members
-        .prop_map(|(ids, texts, numbers, objects)| [ids, texts, numbers, objects].concat())
+        .prop_map(|(ids, texts, numbers, objects, more)| [ids, texts, numbers, objects, more].concat())
         .prop_shuffle()
         .prop_map(|members| format!("{{ {} }}", members.join(",\n")))
+}
+
+/// A task's definition, or that of its workflow's task, or something that looks like one, as written.
+fn definition() -> impl Strategy<Value = String> {
+    let timeout = prop_oneof![
+        3 => (0..100_u64).prop_map(|n| n.to_string()),
+        1 => any::<u64>().prop_map(|n| n.to_string()),
+        1 => proptest::sample::select(vec!["null", "-5", "1.0", "2e3", "\"7\"", "[8]", "{\"pollTimeoutSeconds\":9}"])
+            .prop_map(str::to_owned),
+        1 => any_json(),
+    ];
+    let name = proptest::sample::select(vec![
+        "pollTimeoutSeconds",
+        "poll\\u0054imeoutSeconds",
+        "pollTimeoutSecond",
+        "taskDefinition",
+        "other",
+    ]);
+    let object = |value: BoxedStrategy<String>| {
+        proptest::collection::vec((name.clone(), value), 0..4).prop_map(|members| {
+            let members: Vec<_> =
+                members.iter().map(|(name, value)| format!("\"{name}\" : {value}")).collect();
+            format!("{{{}}}", members.join(","))
+        })
+    };
+    let inner = object(timeout.clone().boxed());
+    let listed = inner.clone().prop_map(|inner| format!("[{inner}]"));
+    let value = prop_oneof![2 => timeout, 3 => inner, 1 => listed];
+    prop_oneof![6 => object(value.boxed()), 1 => any_json()]
 }
 
 fn pairs(names: &[&str], values: &[String]) -> Vec<String> {

@@ -3,7 +3,7 @@
 use downbeat_core::wire::{Element, SyntaxError, TaskView, tasks};
 
 /// Every golden answer, by name.
-pub(crate) const ALL: [(&str, &[u8]); 12] = [
+pub(crate) const ALL: [(&str, &[u8]); 13] = [
     ("task", include_bytes!("../golden/task.json")),
     ("batch", include_bytes!("../golden/batch.json")),
     ("yielded", include_bytes!("../golden/yielded.json")),
@@ -15,6 +15,7 @@ pub(crate) const ALL: [(&str, &[u8]); 12] = [
     ("too-deep", include_bytes!("../golden/too-deep.json")),
     ("bad-batch", include_bytes!("../golden/bad-batch.json")),
     ("sparse", include_bytes!("../golden/sparse.json")),
+    ("poll-timeout", include_bytes!("../golden/poll-timeout.json")),
     ("secrets", include_bytes!("../golden/secrets.json")),
 ];
 
@@ -36,7 +37,7 @@ pub(crate) fn told(element: &Element<'_>) -> String {
     let Element::Task(task) = element else { return format!("{element:?}") };
     let raw = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("the scanner checked it");
     format!(
-        "{:?} {} {} {} {} {:?} {:?} {:?} {:?} {} {} {} {} {} {:?} {:?} {} {} {} {} {}",
+        "{:?} {} {} {} {} {:?} {:?} {:?} {:?} {} {} {} {} {} {:?} {:?} {} {} {} {:?} {} {} {}",
         task.ids,
         task.task_type,
         task.def_name,
@@ -55,6 +56,8 @@ pub(crate) fn told(element: &Element<'_>) -> String {
         task.callback_after,
         task.scheduled_time,
         task.start_time,
+        task.update_time,
+        task.poll_timeout,
         raw(task.input),
         raw(task.output),
         raw(task.runtime_metadata),

@@ -7,6 +7,7 @@ mod filter;
 mod golden;
 mod result;
 mod scan;
+mod status;
 mod target;
 mod tasks;
 mod text;

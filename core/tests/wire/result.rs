@@ -102,7 +102,7 @@ fn ten_logs_are_sent_and_an_eleventh_is_not() {
 
 #[test]
 fn an_output_is_passed_through_byte_for_byte() {
-    let raw = br#"{"n":123456789012345678901234567890,"f":1.10,"e":1e400,"s":"\ud83c\u0000"}"#;
+    let raw = br#"{"n":123456789012345678901234567890,"f":1.10,"e":1e400,"s":"\ud83c\u0001"}"#;
     let output = Output::new(raw).unwrap();
     let text = written(|out| TaskResult { output, ..result(Status::Completed) }.encode(out));
     assert!(text.ends_with(&format!("\"outputData\":{}}}", std::str::from_utf8(raw).unwrap())), "{text}");
@@ -131,9 +131,75 @@ fn the_servers_limit_passes_and_one_byte_more_does_not() {
 }
 
 #[test]
-fn a_heartbeat_says_nothing_else() {
-    let value: Value = serde_json::from_str(&written(|out| encode_extend("t", "w", out))).unwrap();
-    assert_eq!(value, json!({"taskId": "t", "workflowInstanceId": "w", "extendLease": true}));
+fn an_extension_hides_the_task_for_the_lease_from_a_server_that_takes_it_for_a_give_back() {
+    for (lease, seconds) in [
+        (Duration::ZERO, 1),
+        (Duration::from_millis(999), 1),
+        (Duration::from_secs(1), 1),
+        (Duration::from_millis(29_001), 30),
+        (Duration::from_secs(30), 30),
+        (Duration::MAX, i64::MAX),
+    ] {
+        let body = written(|out| encode_extend("t", "w", "me", lease, out));
+        assert_eq!(
+            serde_json::from_str::<Value>(&body).unwrap(),
+            json!({"taskId": "t", "workflowInstanceId": "w", "workerId": "me", "status": "IN_PROGRESS",
+                   "callbackAfterSeconds": seconds, "extendLease": true, "supportsCancellation": true}),
+            "{lease:?}"
+        );
+    }
+    let body = written(|out| encode_extend("t", "w", "", Duration::ZERO, out));
+    assert!(!body.contains("workerId"), "{body}");
+}
+
+#[test]
+fn u_0000_is_replaced_where_people_read_and_in_outputs_and_nowhere_else() {
+    let logs = [Log { text: "a\0\0b", created: 0 }];
+    let output = Output::new(br#"{"raw":"\u0000"}"#).unwrap();
+    let status = Status::Failed { reason: "\0why\0" };
+    let result =
+        TaskResult { task_id: "t\0", workflow_id: "w", worker_id: "me", status, output, logs: &logs };
+    let value = sent(&result);
+    assert_eq!(value["reasonForIncompletion"], json!("\u{fffd}why\u{fffd}"));
+    assert_eq!(value["logs"][0]["log"], json!("a\u{fffd}\u{fffd}b"));
+    assert_eq!((&value["taskId"], &value["outputData"]["raw"]), (&json!("t\0"), &json!("\u{fffd}")));
+    let status = Status::FailedTerminal { reason: "\0" };
+    let value = sent(&TaskResult { status, ..result });
+    assert_eq!(value["reasonForIncompletion"], json!("\u{fffd}"));
+}
+
+#[test]
+fn u_0000_in_an_output_is_replaced_and_a_backslash_before_it_is_none() {
+    for (raw, expected) in [
+        (r#"{"\u0000":"\u0000"}"#, r#"{"\ufffd":"\ufffd"}"#),
+        (r#"{"a":["\u0000\u0000x",{"b\u0000":1}]}"#, r#"{"a":["\ufffd\ufffdx",{"b\ufffd":1}]}"#),
+        (r#"{"a":"\\\u0000"}"#, r#"{"a":"\\\ufffd"}"#),
+        (r#"{"a":"\\u0000","b":"\\\\u0000\""}"#, r#"{"a":"\\u0000","b":"\\\\u0000\""}"#),
+        (r#"{"a":"\u00001\u0001u0000"}"#, r#"{"a":"\ufffd1\u0001u0000"}"#),
+    ] {
+        let output = Output::new(raw.as_bytes()).unwrap();
+        let text = written(|out| TaskResult { output, ..result(Status::Completed) }.encode(out));
+        assert!(text.ends_with(&format!("\"outputData\":{expected}}}")), "{text}");
+        let text = written(|out| encode_give_back("t", "w", "me", output, out));
+        assert!(text.ends_with(&format!("\"outputData\":{expected}}}")), "{text}");
+    }
+    #[derive(Serialize)]
+    struct Typed {
+        a: &'static str,
+        b: [&'static str; 2],
+    }
+    let typed = TaskResult {
+        task_id: "t",
+        workflow_id: "w",
+        worker_id: "me",
+        status: Status::Completed,
+        output: Typed { a: "\0\\u0000", b: ["x", "\0\0"] },
+        logs: &[],
+    };
+    let mut memory = [0; 256];
+    let len = typed.encode_typed(&mut memory).unwrap();
+    let value: Value = serde_json::from_slice(&memory[..len]).unwrap();
+    assert_eq!(value["outputData"], json!({"a": "\u{fffd}\\u0000", "b": ["x", "\u{fffd}\u{fffd}"]}));
 }
 
 #[test]
@@ -238,6 +304,7 @@ proptest! {
         prop_assert_eq!(value["taskId"].as_str(), Some(ids[0].as_str()));
         prop_assert_eq!(value["workflowInstanceId"].as_str(), Some(ids[1].as_str()));
         prop_assert_eq!(value["workerId"].as_str().unwrap_or_default(), ids[2].as_str());
+        let (log, reason) = (log.replace('\0', "\u{fffd}"), reason.replace('\0', "\u{fffd}"));
         prop_assert_eq!(value["logs"][0]["log"].as_str(), Some(log.as_str()));
         prop_assert_eq!(value["logs"][0]["createdTime"].as_i64(), Some(created));
         prop_assert!(reason.starts_with(value["reasonForIncompletion"].as_str().unwrap()));

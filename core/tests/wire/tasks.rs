@@ -63,6 +63,109 @@ fn the_machine_gets_the_key_and_the_lease() {
 }
 
 #[test]
+fn the_machine_hears_which_task_this_one_is_the_retry_of() {
+    assert_eq!(only("task").meta().retry_of, None);
+    let first = TaskKey::from_id("7b49c1d2-90ab-4f3e-8a55-000000000006");
+    assert_eq!(only("yielded").meta().retry_of, Some(first));
+    for (id, retry_of) in [
+        ("null".to_owned(), None),
+        ("\"\"".to_owned(), None),
+        ("\"task-1\"".to_owned(), Some(TaskKey::from_id("task-1"))),
+        // No server writes one so.
+        ("\"task\\u002d1\"".to_owned(), None),
+        (format!("\"{}\"", "x".repeat(ID_MAX)), Some(TaskKey::from_id(&"x".repeat(ID_MAX)))),
+        (format!("\"{}\"", "x".repeat(ID_MAX + 1)), None),
+    ] {
+        let body = format!("{{{IDS},\"retriedTaskId\":{id}}}");
+        assert_eq!(task(&body).meta().retry_of, retry_of, "{id}");
+    }
+}
+
+#[test]
+fn a_give_back_has_what_is_left_of_the_poll_timeout_since_the_first_scheduling() {
+    let golden = only("poll-timeout");
+    assert_eq!(golden.poll_timeout, Some(Duration::from_secs(60)));
+    // Scheduled at …181.356; its first poll was at once, this one 30 s later.
+    assert_eq!((golden.start_time, golden.update_time), (1_795_568_181_578, 1_795_568_211_356));
+    assert_eq!(golden.meta().give_back_within, Some(Duration::from_secs(30)));
+    assert_eq!(only("task").meta().give_back_within, None);
+    for (scheduled, started, updated, left) in [
+        (1_000, 1_000, 1_000, Some(4_000)),
+        (1_000, 0, 0, Some(4_000)),
+        (1_000, 3_000, 0, Some(2_000)),
+        (1_000, 3_000, 3_001, Some(1_999)),
+        (1_000, 3_001, 3_000, Some(1_999)),
+        (1_000, 1_000, 4_999, Some(1)),
+        (1_000, 1_000, 5_000, Some(0)),
+        (1_000, 1_000, 90_000, Some(0)),
+        (1, i64::MIN, i64::MAX, Some(0)),
+        (i64::MAX, 0, i64::MIN, Some(4_000)),
+        (0, 3_000, 3_000, None),
+        (-1, 3_000, 3_000, None),
+    ] {
+        let body = format!(
+            r#"{{{IDS},"scheduledTime":{scheduled},"startTime":{started},"updateTime":{updated},
+                "taskDefinition":{{"pollTimeoutSeconds":4}}}}"#
+        );
+        let left = left.map(Duration::from_millis);
+        assert_eq!(task(&body).meta().give_back_within, left, "{scheduled} {started} {updated}");
+    }
+}
+
+#[test]
+fn the_poll_timeout_is_read_where_the_server_puts_it_and_nowhere_else() {
+    for (members, seconds) in [
+        (r#""taskDefinition":{"pollTimeoutSeconds":7}"#, 7),
+        (r#""taskDefinition" : { "x":[{}], "pollTimeoutSeconds" : 7 , "y":1}"#, 7),
+        (r#""taskDefinition":{"poll\u0054imeoutSeconds":7}"#, 7),
+        (r#""workflowTask":{"taskDefinition":{"pollTimeoutSeconds":7}}"#, 7),
+        (r#""workflowTask":{"taskDefinition":{"pollTimeoutSeconds":7}},"taskDefinition":{}"#, 7),
+        (r#""workflowTask":{"taskDefinition":{"pollTimeoutSeconds":7}},"taskDefinition":null"#, 7),
+        (
+            r#""taskDefinition":{"pollTimeoutSeconds":7},"workflowTask":{"taskDefinition":{"pollTimeoutSeconds":8}}"#,
+            7,
+        ),
+        // Of duplicates the last counts.
+        (r#""taskDefinition":{"pollTimeoutSeconds":7,"pollTimeoutSeconds":8}"#, 8),
+        (r#""taskDefinition":{"pollTimeoutSeconds":7,"pollTimeoutSeconds":null}"#, 0),
+        (r#""taskDefinition":{"pollTimeoutSeconds":7},"taskDefinition":{}"#, 0),
+        (r#""workflowTask":{"taskDefinition":{"pollTimeoutSeconds":7},"taskDefinition":3}"#, 0),
+        (r#""workflowTask":{"taskDefinition":{"pollTimeoutSeconds":7}},"workflowTask":{}"#, 0),
+        // Elsewhere it means something else.
+        (r#""pollTimeoutSeconds":7"#, 0),
+        (r#""inputData":{"taskDefinition":{"pollTimeoutSeconds":7}}"#, 0),
+        (r#""workflowTask":{"pollTimeoutSeconds":7}"#, 0),
+        (r#""workflowTask":{"taskDefinition":3,"x":{"pollTimeoutSeconds":7}}"#, 0),
+        (r#""taskDefinition":{"x":{"pollTimeoutSeconds":7}}"#, 0),
+        (r#""taskDefinition":{"taskDefinition":{"pollTimeoutSeconds":7}}"#, 0),
+        (r#""taskDefinition":[{"pollTimeoutSeconds":7}]"#, 0),
+        (r#""workflowTask":[{"taskDefinition":{"pollTimeoutSeconds":7}}]"#, 0),
+        (r#""taskDefinition":{"x":"pollTimeoutSeconds","y":7}"#, 0),
+        // What is no whole number of seconds is none, and no reason to refuse the task.
+        (r#""taskDefinition":{"pollTimeoutSeconds":-7}"#, 0),
+        (r#""taskDefinition":{"pollTimeoutSeconds":7.0}"#, 0),
+        (r#""taskDefinition":{"pollTimeoutSeconds":7e1}"#, 0),
+        (r#""taskDefinition":{"pollTimeoutSeconds":"7"}"#, 0),
+        (r#""taskDefinition":{"pollTimeoutSeconds":[7]}"#, 0),
+        (r#""taskDefinition":{"pollTimeoutSeconds":true}"#, 0),
+        (r#""taskDefinition":{"pollTimeoutSeconds":4294967295}"#, u32::MAX),
+        (r#""taskDefinition":{"pollTimeoutSeconds":99999999999999999999}"#, u32::MAX),
+    ] {
+        let body = format!("{{{IDS},{members}}}");
+        let expected = (seconds > 0).then(|| Duration::from_secs(seconds.into()));
+        assert_eq!(task(&body).poll_timeout, expected, "{members}");
+        let body = format!("[{body},{{{IDS}}}]");
+        let all: Vec<_> = tasks(body.as_bytes())
+            .map(|element| match element {
+                Ok(Element::Task(task)) => task.poll_timeout,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(all, [expected, None], "{members}");
+    }
+}
+
+#[test]
 fn the_executor_gets_the_decoded_task() {
     let task = only("yielded");
     let assignment = task.assignment("t_simple");
@@ -85,6 +188,14 @@ fn a_batch_gives_its_tasks_in_order() {
     assert_eq!(ids, ["r1", "r2", "r3", "r4", "r5"]);
     assert_eq!(tasks(b"[]").count(), 0);
     assert_eq!(tasks(b" [ ] ").count(), 0);
+}
+
+#[test]
+fn an_empty_answer_and_a_lone_null_have_no_tasks() {
+    for body in ["", " \r\n\t", "null", "\n null \n"] {
+        assert_eq!(tasks(body.as_bytes()).count(), 0, "{body:?}");
+    }
+    assert!(matches!(tasks(b"[null]").next(), Some(Ok(Element::Unreportable { .. }))));
 }
 
 #[test]
@@ -191,7 +302,8 @@ fn every_member_of_the_wrong_type_is_a_misfit() {
     }
     let numbers =
         ["retryCount", "pollCount", "seq", "iteration", "workflowPriority", "responseTimeoutSeconds"];
-    let numbers = numbers.into_iter().chain(["callbackAfterSeconds", "scheduledTime", "startTime"]);
+    let numbers =
+        numbers.into_iter().chain(["callbackAfterSeconds", "scheduledTime", "startTime", "updateTime"]);
     for name in numbers {
         for value in ["\"1\"", "true", "{}", "[]", "1.0", "1e3", "9223372036854775808"] {
             let found = misfit(&format!("{{{IDS},\"{name}\":{value}}}"));
@@ -269,8 +381,11 @@ fn the_tasks_before_a_syntax_error_are_given() {
 #[test]
 fn what_is_neither_task_nor_batch_is_an_error() {
     for (body, kind) in [
-        ("", SyntaxKind::Ended),
-        ("null", SyntaxKind::NotTasks),
+        ("nul", SyntaxKind::Ended),
+        ("nil", SyntaxKind::Word),
+        ("null,", SyntaxKind::Trailing),
+        ("null null", SyntaxKind::Trailing),
+        ("true", SyntaxKind::NotTasks),
         ("17", SyntaxKind::NotTasks),
         ("\"7b49c1d2\"", SyntaxKind::NotTasks),
         ("<html>", SyntaxKind::Value),
