@@ -12,7 +12,7 @@
 
 use std::time::Duration;
 
-use downbeat_core::machine::{Action, CallId, Instant, Loss, SlotId, TaskKey, Why};
+use downbeat_core::machine::{Action, CallId, EntryId, Instant, Instead, Loss, RecallReason, TaskKey, Why};
 
 macro_rules! expected {
     ($(
@@ -39,24 +39,32 @@ expected! {
     /// Expects `Poll`: the call, how many tasks, and how long the server may hold it.
     poll: Action::Poll { call, count, wait } => (call, count, wait), (CallId, u16, Duration);
     /// Expects `Run`: where the task is held, and which it is.
-    run: Action::Run { slot, key } => (slot, key), (SlotId, TaskKey);
-    /// Expects `Refuse`: the call, and the task to give back.
-    refuse: Action::Refuse { call, key } => (call, key), (CallId, TaskKey);
+    run: Action::Run { entry, key } => (entry, key), (EntryId, TaskKey);
+    /// Expects `GiveBack`: the call, and the task to give back.
+    give_back: Action::GiveBack { call, key } => (call, key), (CallId, TaskKey);
     /// Expects `Ignore`: the task to forget.
     ignore: Action::Ignore { key } => key, TaskKey;
-    /// Expects `Recall`: whose code is to be stopped.
-    recall: Action::Recall { slot } => slot, SlotId;
+    /// Expects `Recall`: whose code is to be stopped, and why.
+    recall: Action::Recall { entry, why } => (entry, why), (EntryId, RecallReason);
+    /// Expects `Lapsed`: whose lease is over.
+    lapsed: Action::Lapsed { entry } => entry, EntryId;
+    /// Expects `Adopt`: which run goes on, and for which task.
+    adopt: Action::Adopt { entry, key } => (entry, key), (EntryId, TaskKey);
+    /// Expects `Ask`: the call, and whose task is asked about.
+    ask: Action::Ask { call, entry } => (call, entry), (CallId, EntryId);
     /// Expects `Refresh`: the call.
     refresh: Action::Refresh { call } => call, CallId;
     /// Expects `Extend`: the call, and whose lease.
-    extend: Action::Extend { call, slot } => (call, slot), (CallId, SlotId);
-    /// Expects `Update`: the call, whose outcome, the failures before, and whether it takes the next task.
-    update: Action::Update { call, slot, attempt, take_next } => (call, slot, attempt, take_next),
-        (CallId, SlotId, u16, bool);
+    extend: Action::Extend { call, entry } => (call, entry), (CallId, EntryId);
+    /// Expects `Update` of an outcome itself: the call, whose, the failures before, and whether it takes the next task.
+    update: Action::Update { call, entry, attempt, take_next, instead: None } => (call, entry, attempt, take_next),
+        (CallId, EntryId, u16, bool);
+    /// Expects `Update` with a report in the outcome's place: the call, whose, and why.
+    instead: Action::Update { call, entry, instead: Some(why), .. } => (call, entry, why), (CallId, EntryId, Instead);
     /// Expects `Spill`: the call, and whose result.
-    spill: Action::Spill { call, slot } => (call, slot), (CallId, SlotId);
+    spill: Action::Spill { call, entry, .. } => (call, entry), (CallId, EntryId);
     /// Expects `Discard`: whose outcome, and why.
-    discard: Action::Discard { slot, why } => (slot, why), (SlotId, Loss);
+    discard: Action::Discard { entry, why } => (entry, why), (EntryId, Loss);
     /// Expects `Wait`: until when, and for what.
     wait: Action::Wait { until, why } => (until, why), (Option<Instant>, Why);
     /// Expects `Stopped`.

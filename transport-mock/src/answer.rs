@@ -23,16 +23,16 @@ pub struct Answer {
 impl Answer {
     /// An answer with this status, `Content-Type: application/json` and this body.
     pub fn json(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self::of(Head { status, retry_after: None, json: true }, body)
+        Self::new(Head { status, retry_after: None, json: true }, body)
     }
 
     /// An answer with this status and a text that is not JSON: an acknowledgement, or a proxy's page.
     pub fn text(status: u16, body: impl Into<Vec<u8>>) -> Self {
-        Self::of(Head { status, retry_after: None, json: false }, body)
+        Self::new(Head { status, retry_after: None, json: false }, body)
     }
 
     /// An answer with this head and body.
-    pub fn of(head: Head, body: impl Into<Vec<u8>>) -> Self {
+    pub fn new(head: Head, body: impl Into<Vec<u8>>) -> Self {
         Self { head: Some(head), body: body.into(), piece: usize::MAX, failure: None }
     }
 
@@ -78,7 +78,7 @@ impl Answer {
 
     /// 429 with a `Retry-After`.
     pub fn throttled(retry_after: Duration) -> Self {
-        Self::of(
+        Self::new(
             Head { status: 429, retry_after: Some(retry_after), json: true },
             error_body(429, "slow down"),
         )

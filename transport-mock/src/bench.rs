@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use downbeat_core::machine::{
-    Action, Answer, CallId, Clock, Control, Input, Instant, Outcome, Policy, PolicyError, Reply, SlotId,
+    Action, Answer, CallId, Clock, Control, EntryId, Input, Instant, Outcome, Policy, PolicyError, Reply,
     Worker,
 };
 
@@ -19,12 +19,12 @@ use crate::task::TaskBuilder;
 ///
 /// let mut bench = Bench::<4>::new(Policy::default(), 1).unwrap();
 /// let (call, ..) = actions::poll(bench.tick());
-/// let (slot, _) = actions::run(bench.lease(call, &TaskBuilder::new("greet", "t1").response_timeout(10)));
+/// let (entry, _) = actions::run(bench.lease(call, &TaskBuilder::new("greet", "t1").response_timeout(10)));
 /// assert_eq!(actions::wait(bench.accept(call)), (Some(Instant::from_secs(8)), Why::Lease));
 ///
 /// bench.clock().advance(Duration::from_secs(8));
 /// let (_, extended) = actions::extend(bench.tick());
-/// assert_eq!(extended, slot);
+/// assert_eq!(extended, entry);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Bench<const N: usize> {
@@ -79,13 +79,13 @@ impl<const N: usize> Bench<N> {
     }
 
     /// The user's code ended for good.
-    pub fn finish(&mut self, slot: SlotId) -> Action {
-        self.say(Input::Finished { slot, outcome: Outcome::Final })
+    pub fn finish(&mut self, entry: EntryId) -> Action {
+        self.say(Input::Finished { entry, outcome: Outcome::Final })
     }
 
     /// The user's code gives way: the task is to be delivered again.
-    pub fn give_way(&mut self, slot: SlotId, callback_after: Duration) -> Action {
-        self.say(Input::Finished { slot, outcome: Outcome::Yield { callback_after } })
+    pub fn give_way(&mut self, entry: EntryId, callback_after: Duration) -> Action {
+        self.say(Input::Finished { entry, outcome: Outcome::Yield { callback_after } })
     }
 
     /// Somebody outside decided something.

@@ -44,9 +44,9 @@ impl ManualClock {
 
     /// Moves the clock forward, saturating at [`Instant::FAR_FUTURE`], and answers the time that it shows now.
     pub fn advance(&self, by: Duration) -> Instant {
-        let forward = |now| Some(Instant::from_micros(now).after(by).as_micros());
+        let forward = |now| Some(Instant::from_micros(now).saturating_add(by).as_micros());
         let before = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, forward);
-        Instant::from_micros(before.unwrap_or_else(|now| now)).after(by)
+        Instant::from_micros(before.unwrap_or_else(|now| now)).saturating_add(by)
     }
 }
 

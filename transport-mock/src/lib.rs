@@ -56,9 +56,9 @@
 //!                         .output(std::str::from_utf8(task.input).unwrap())
 //!                         .json();
 //!                     let run = worker.step(clock.now(), Input::Leased { call, task: task.meta() });
-//!                     let Action::Run { slot, .. } = run else { continue };
+//!                     let Action::Run { entry, .. } = run else { continue };
 //!                     let _ = worker.step(clock.now(), Input::Replied { call, reply });
-//!                     input = Input::Finished { slot, outcome: machine::Outcome::Final };
+//!                     input = Input::Finished { entry, outcome: machine::Outcome::Final };
 //!                     break;
 //!                 }
 //!                 if input == Input::Tick {
@@ -79,7 +79,7 @@
 //!
 //! fn exchange(t: &mut dyn Transport, clock: &ManualClock, kind: CallKind, request: &Request<'_>) -> (Vec<u8>, Reply) {
 //!     let mut sink = Collector::new();
-//!     let deadline = clock.now().after(Duration::from_secs(10));
+//!     let deadline = clock.now().saturating_add(Duration::from_secs(10));
 //!     let reply = match t.exchange(request, deadline, &mut sink) {
 //!         Ok(head) => classify(kind, &head, sink.body()).map(|_| machine::Answer::Done),
 //!         Err(failure) => Err(CallError::new(failure.fault())),

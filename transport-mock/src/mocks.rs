@@ -1,6 +1,6 @@
 //! Core's traits as mocks: for expectations that a script cannot say.
 
-use downbeat_core::machine::{Clock, Instant, SlotId};
+use downbeat_core::machine::{Clock, EntryId, Instant};
 use downbeat_core::ports::{
     Assignment, Executor, Failure, Head, Progress, Request, Sink, TooLarge, Transport, Unfit,
 };
@@ -38,9 +38,9 @@ mock! {
     pub Executor {}
 
     impl Executor for Executor {
-        fn start<'t, 'b>(&mut self, slot: SlotId, task: &'t Assignment<'b>) -> Result<(), Unfit>;
-        fn step(&mut self, slot: SlotId, output: &mut [u8]) -> Progress;
-        fn cancel(&mut self, slot: SlotId);
+        fn start<'t, 'b>(&mut self, entry: EntryId, task: &'t Assignment<'b>) -> Result<(), Unfit>;
+        fn step(&mut self, entry: EntryId, output: &mut [u8]) -> Progress;
+        fn cancel(&mut self, entry: EntryId);
     }
 }
 

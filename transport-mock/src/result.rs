@@ -33,22 +33,22 @@ enum End {
 impl ResultBuilder {
     /// `COMPLETED`, with `{}` as output.
     pub fn completed(task_id: &str, workflow_id: &str) -> Self {
-        Self::of(task_id, workflow_id, End::Completed)
+        Self::new(task_id, workflow_id, End::Completed)
     }
 
     /// `FAILED`, for this reason.
     pub fn failed(task_id: &str, workflow_id: &str, reason: &str) -> Self {
-        Self::of(task_id, workflow_id, End::Failed(reason.to_owned()))
+        Self::new(task_id, workflow_id, End::Failed(reason.to_owned()))
     }
 
     /// `FAILED_WITH_TERMINAL_ERROR`, for this reason.
     pub fn terminal(task_id: &str, workflow_id: &str, reason: &str) -> Self {
-        Self::of(task_id, workflow_id, End::Terminal(reason.to_owned()))
+        Self::new(task_id, workflow_id, End::Terminal(reason.to_owned()))
     }
 
     /// `IN_PROGRESS`, to be delivered again after this time (whole seconds on the wire).
     pub fn in_progress(task_id: &str, workflow_id: &str, callback_after: Duration) -> Self {
-        Self::of(task_id, workflow_id, End::InProgress(callback_after))
+        Self::new(task_id, workflow_id, End::InProgress(callback_after))
     }
 
     /// `workerId`.
@@ -101,7 +101,7 @@ impl ResultBuilder {
         }
     }
 
-    fn of(task_id: &str, workflow_id: &str, end: End) -> Self {
+    fn new(task_id: &str, workflow_id: &str, end: End) -> Self {
         Self {
             task_id: task_id.to_owned(),
             workflow_id: workflow_id.to_owned(),

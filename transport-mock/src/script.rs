@@ -216,7 +216,7 @@ impl Script {
                 "at {at_ms}: request {number} is not the expected one:\nexpected: {expect}\n     got: {shown}\n   wrong: {mismatch}"
             ));
         }
-        let end = at.after(step.latency);
+        let end = at.saturating_add(step.latency);
         self.clock.set(end.min(deadline));
         Ok((step.answer, end <= deadline))
     }

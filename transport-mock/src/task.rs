@@ -111,7 +111,7 @@ impl TaskBuilder {
     pub fn meta(&self) -> TaskMeta {
         let response_timeout =
             (self.response_timeout > 0).then(|| Duration::from_secs(self.response_timeout));
-        TaskMeta { key: TaskKey::from_id(&self.task_id), response_timeout }
+        TaskMeta::new(TaskKey::from_id(&self.task_id), response_timeout)
     }
 
     /// The task as JSON.

@@ -1,6 +1,6 @@
 //! The mocks: core's traits with their borrowed arguments can be expected, and a driver takes them.
 
-use downbeat_core::machine::{Clock, Instant, SlotId};
+use downbeat_core::machine::{Clock, EntryId, Instant};
 use downbeat_core::ports::{
     Assignment, Cause, Content, End, Executor, Failure, Head, Method, Progress, Reach, Request, Sink,
     TooLarge, Transport, Unfit,
@@ -45,10 +45,10 @@ fn a_transport_fails_in_a_sequence() {
 
 #[test]
 fn an_executor_borrows_the_task_and_fills_the_output() {
-    let slot = SlotId::new(0, 1);
+    let entry = EntryId::new(0, 1);
     let mut mock = MockExecutor::new();
     mock.expect_start()
-        .withf(move |of, task| *of == slot && task.input == b"{}")
+        .withf(move |of, task| *of == entry && task.input == b"{}")
         .times(1)
         .returning(|_, _| Ok(()));
     mock.expect_step().times(1).returning(|_, output| {
@@ -59,9 +59,9 @@ fn an_executor_borrows_the_task_and_fills_the_output() {
     let (task_id, workflow_id, task_type) = (String::from("t1"), "w1", "greet");
     let task =
         Assignment { task_id: &task_id, workflow_id, task_type, retry_count: 0, poll_count: 1, input: b"{}" };
-    assert_eq!(mock.start(slot, &task), Ok::<(), Unfit>(()));
+    assert_eq!(mock.start(entry, &task), Ok::<(), Unfit>(()));
     let mut output = [0; 4];
-    assert_eq!(mock.step(slot, &mut output), Progress::Done { end: End::Completed, output: 2 });
+    assert_eq!(mock.step(entry, &mut output), Progress::Done { end: End::Completed, output: 2 });
 }
 
 #[test]

@@ -25,7 +25,7 @@ impl Default for StdClock {
 
 impl Clock for StdClock {
     fn now(&self) -> Instant {
-        Instant::ZERO.after(self.start.elapsed())
+        Instant::ZERO.saturating_add(self.start.elapsed())
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use downbeat_core::machine::OnLapse;
+
 use crate::error::Error;
 use crate::worker::Worker;
 
@@ -57,7 +59,7 @@ const WITHOUT_EFFECT: [&str; 9] = [
     "STRICT_SCHEMA",
 ];
 
-const PROPERTIES: [Property; 5] = [
+const PROPERTIES: [Property; 9] = [
     Property {
         name: "slots",
         spellings: &["SLOTS", "THREAD_COUNT", "CONCURRENCY", "BATCH_SIZE"],
@@ -89,10 +91,41 @@ const PROPERTIES: [Property; 5] = [
         name: "poll_interval",
         spellings: &["POLL_INTERVAL", "POLL_INTERVAL_MILLIS", "POLLING_INTERVAL"],
         allowed: "milliseconds from 1 to 3600000",
+        apply: |worker, value| millis(value).map(|interval| worker.policy.poll_interval = interval),
+    },
+    Property {
+        name: "ask_interval",
+        spellings: &["ASK_INTERVAL"],
+        allowed: "milliseconds from 1 to 3600000, or never",
         apply: |worker, value| {
-            // Python's SDK takes 100.0.
-            let millis = value.parse().ok().filter(|millis: &f64| (1.0..=3_600_000.0).contains(millis));
-            millis.map(|millis| worker.policy.poll_interval = Duration::from_secs_f64(millis / 1_000.0))
+            let interval = if value.eq_ignore_ascii_case("never") { None } else { Some(millis(value)?) };
+            worker.policy.ask_interval = interval;
+            Some(())
+        },
+    },
+    Property {
+        name: "report_timeout",
+        spellings: &["REPORT_TIMEOUT"],
+        allowed: "milliseconds from 1 to 3600000",
+        apply: |worker, value| millis(value).map(|timeout| worker.policy.report_timeout = timeout),
+    },
+    Property {
+        name: "store_after",
+        spellings: &["STORE_AFTER"],
+        allowed: "milliseconds from 1 to 3600000",
+        apply: |worker, value| millis(value).map(|time| worker.policy.store_after = time),
+    },
+    Property {
+        name: "on_lapse",
+        spellings: &["ON_LAPSE"],
+        allowed: "finish or stop",
+        apply: |worker, value| {
+            worker.policy.on_lapse = match value.to_ascii_lowercase().as_str() {
+                "finish" => OnLapse::Finish,
+                "stop" => OnLapse::Stop,
+                _ => return None,
+            };
+            Some(())
         },
     },
     Property {
@@ -110,9 +143,15 @@ const PROPERTIES: [Property; 5] = [
     },
 ];
 
+/// A time as the SDKs write it; Python's takes 100.0.
+fn millis(value: &str) -> Option<Duration> {
+    let millis = value.parse().ok().filter(|millis: &f64| (1.0..=3_600_000.0).contains(millis));
+    millis.map(|millis| Duration::from_secs_f64(millis / 1_000.0))
+}
+
 impl Environment {
     /// Takes the process's variables that begin with `CONDUCTOR_`, `conductor.` or `conductor_`.
-    pub(crate) fn of_process() -> Self {
+    pub(crate) fn from_process() -> Self {
         Self::new(
             std::env::vars_os()
                 .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))),
@@ -172,8 +211,8 @@ impl Environment {
 }
 
 /// The environment variables that set a property of a worker for this task type, the strongest first, in the spellings
-/// of all of Conductor's SDKs. Properties: `slots`, `domain`, `worker_id`, `poll_interval`, `paused`; of another one
-/// there are none.
+/// of all of Conductor's SDKs. Properties: `slots`, `domain`, `worker_id`, `poll_interval`, `ask_interval`,
+/// `report_timeout`, `store_after`, `on_lapse`, `paused`; of another one there are none.
 ///
 /// ```
 /// let names = downbeat::variables("resize-it", "slots");

@@ -10,7 +10,7 @@ use downbeat_core::wire::LOGS_MAX;
 use serde_json::value::RawValue;
 
 use crate::clock::{StdClock, unix_millis};
-use crate::error::TaskError;
+use crate::error::{TaskError, TaskErrorKind};
 
 /// Bytes of the longest log line that is kept; the rest of a longer one is cut off.
 const LINE_MAX: usize = 8 * 1024;
@@ -19,14 +19,33 @@ const LINE_MAX: usize = 8 * 1024;
 ///
 /// `Debug` shows neither log nor output.
 pub struct Context {
-    pub(crate) facts: Facts,
+    pub(crate) facts: Arc<TaskFacts>,
     pub(crate) recall: Arc<Recall>,
     log: Mutex<LogLines>,
+    note_process: Option<NoteProcess>,
+}
+
+/// Notes, for the task of this id, the process group of its command and when the leader of that group began.
+pub(crate) type NoteProcess = Arc<dyn Fn(&str, i32, u64) + Send + Sync>;
+
+/// Why a task is to end early.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum CancelReason {
+    /// The runner drains and its time is over, or it aborts. An outcome is still reported; without one the task is given
+    /// back.
+    Draining,
+    /// The server has ended the task: its workflow was terminated or restarted, or somebody else has reported it. Whatever
+    /// the handler returns is dropped.
+    WorkflowEnded,
+    /// The task's lease is over, and the worker stops such runs ([`Worker::on_lapse`](crate::Worker::on_lapse)). Whatever
+    /// the handler returns is dropped.
+    LeaseLapsed,
 }
 
 /// What the server said of a task, without its input.
 #[derive(Clone, Default)]
-pub(crate) struct Facts {
+pub(crate) struct TaskFacts {
     pub(crate) task_id: String,
     pub(crate) workflow_id: String,
     pub(crate) task_type: String,
@@ -34,14 +53,31 @@ pub(crate) struct Facts {
     pub(crate) poll_count: u32,
     /// Raw JSON, an object.
     pub(crate) polled_output: String,
+    /// How long the server waits for a sign of life; zero: there is no lease.
+    pub(crate) lease: Duration,
+    /// Until when it may be given back, in milliseconds since 1970; `None`: at any time.
+    pub(crate) give_back_until_ms: Option<i64>,
 }
 
 impl Context {
-    pub(crate) fn new(facts: Facts, recall: Arc<Recall>) -> Self {
-        Self { facts, recall, log: Mutex::new(LogLines::default()) }
+    pub(crate) fn new(facts: Arc<TaskFacts>, recall: Arc<Recall>, note_process: Option<NoteProcess>) -> Self {
+        Self { facts, recall, log: Mutex::new(LogLines::default()), note_process }
+    }
+
+    /// Notes the process group of the task's command, and when its leader began (as whoever ends it after a crash counts
+    /// it), so that the next runner with the same store can end what this one leaves behind. Without a store nothing
+    /// happens.
+    #[doc(hidden)]
+    pub fn note_process(&self, group: i32, started: u64) {
+        if let Some(note) = &self.note_process {
+            note(&self.facts.task_id, group, started);
+        }
     }
 
     /// The task's id: the same for every delivery of this attempt, so it makes an idempotency key.
+    ///
+    /// It stays what it was at the start, also where the lease ended meanwhile and the run goes on for the server's retry
+    /// of the task.
     #[must_use]
     pub fn task_id(&self) -> &str {
         &self.facts.task_id
@@ -61,13 +97,13 @@ impl Context {
 
     /// How often this task was retried before; 0 at first.
     #[must_use]
-    pub const fn retry_count(&self) -> u32 {
+    pub fn retry_count(&self) -> u32 {
         self.facts.retry_count
     }
 
     /// How often this task was delivered, this time included.
     #[must_use]
-    pub const fn poll_count(&self) -> u32 {
+    pub fn poll_count(&self) -> u32 {
         self.facts.poll_count
     }
 
@@ -91,13 +127,20 @@ impl Context {
         lock(&self.log).push(line, unix_millis());
     }
 
-    /// Whether the task is to end early: the runner drains and its time is over, or it aborts.
+    /// Whether the task is to end early: the runner drains and its time is over, or it aborts, or nobody waits for the
+    /// task any more. [`Context::cancel_reason`] says which.
     ///
-    /// What the handler returns within a second is still reported; then the task is given back to the server, and
-    /// whatever the handler returns is dropped.
+    /// While draining, what the handler returns within a second is still reported; then the task is given back to the
+    /// server, and whatever the handler returns is dropped. For the other reasons it is dropped in any case.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        *lock(&self.recall.cancelled)
+        self.cancel_reason().is_some()
+    }
+
+    /// Why the task is to end early; `None`: it is not. It never changes once it is there.
+    #[must_use]
+    pub fn cancel_reason(&self) -> Option<CancelReason> {
+        self.recall.reason()
     }
 
     /// Waits for `timeout`, or until the task is to end early; answers whether it is. A sleep that can be woken.
@@ -111,7 +154,7 @@ impl Context {
     #[must_use]
     pub fn give_back(&self) -> TaskError {
         let polled = RawValue::from_string(self.facts.polled_output.clone()).ok();
-        TaskError { output: polled.map(Ok), ..TaskError::in_progress(Duration::from_secs(1)) }
+        TaskError { kind: TaskErrorKind::GiveBack, output: polled.map(Ok) }
     }
 
     /// The lines to be sent, at most [`LOGS_MAX`], with their times.
@@ -162,28 +205,33 @@ impl LogLines {
 /// Tells a handler that its task is to end early.
 #[derive(Default)]
 pub(crate) struct Recall {
-    cancelled: Mutex<bool>,
+    cancelled: Mutex<Option<CancelReason>>,
     changed: Condvar,
 }
 
 impl Recall {
-    pub(crate) fn cancel(&self) {
-        *lock(&self.cancelled) = true;
+    /// Of several reasons the first stays.
+    pub(crate) fn cancel(&self, why: CancelReason) {
+        lock(&self.cancelled).get_or_insert(why);
         self.changed.notify_all();
+    }
+
+    pub(crate) fn reason(&self) -> Option<CancelReason> {
+        *lock(&self.cancelled)
     }
 
     fn wait(&self, timeout: Duration) -> bool {
         let clock = StdClock::new();
-        let until = clock.now().after(timeout);
+        let until = clock.now().saturating_add(timeout);
         let mut cancelled = lock(&self.cancelled);
-        while !*cancelled {
-            let left = clock.now().until(until);
+        while cancelled.is_none() {
+            let left = until.saturating_duration_since(clock.now());
             if left.is_zero() {
                 break;
             }
             cancelled = self.changed.wait_timeout(cancelled, left).unwrap_or_else(PoisonError::into_inner).0;
         }
-        *cancelled
+        cancelled.is_some()
     }
 }
 

@@ -92,6 +92,19 @@ pub enum Error {
         /// What happened.
         cause: io::Error,
     },
+    /// The store belongs to another server: what is in it is not for this one.
+    #[error(
+        "the store {} belongs to {belongs_to}, and this runner is for {server}: its results would be lost to the one \
+         and shown to the other; name another directory, or the server to which it belongs", path.display()
+    )]
+    StoreServer {
+        /// The directory.
+        path: PathBuf,
+        /// The server that the store was made for.
+        belongs_to: String,
+        /// The server of this runner.
+        server: String,
+    },
     /// Not even the first thread could be started, or no signal handler.
     #[error("the system refused {what}: {cause}")]
     System {
@@ -116,6 +129,8 @@ pub(crate) enum TaskErrorKind {
     Retryable(String),
     Terminal(String),
     InProgress(Duration),
+    /// [`Context::give_back`](crate::Context::give_back).
+    GiveBack,
 }
 
 impl TaskError {
@@ -169,6 +184,7 @@ impl fmt::Display for TaskError {
             TaskErrorKind::Retryable(reason) => write!(f, "failed: {reason}"),
             TaskErrorKind::Terminal(reason) => write!(f, "failed for good: {reason}"),
             TaskErrorKind::InProgress(after) => write!(f, "in progress, to be called again after {after:?}"),
+            TaskErrorKind::GiveBack => f.write_str("given back"),
         }
     }
 }

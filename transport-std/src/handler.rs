@@ -25,6 +25,8 @@ pub(crate) enum EndStatus {
     Failed(String),
     Terminal(String),
     InProgress(Duration),
+    /// It goes back as it came.
+    GivenBack,
 }
 
 impl Ending {
@@ -38,7 +40,7 @@ impl Ending {
 }
 
 /// A handler whose types are erased.
-pub(crate) trait Handle: Send + Sync {
+pub(crate) trait Handler: Send + Sync {
     /// Runs the user's code on an input (raw JSON). A panic of it is caught, and is a failure.
     fn call(&self, input: &[u8], context: &Context) -> Ending;
 }
@@ -55,7 +57,7 @@ impl<I, O, F> Typed<I, O, F> {
     }
 }
 
-impl<I, O, F> Handle for Typed<I, O, F>
+impl<I, O, F> Handler for Typed<I, O, F>
 where
     I: DeserializeOwned,
     O: Serialize,
@@ -79,13 +81,16 @@ fn failure(error: TaskError, context: &Context) -> Ending {
     let output = match (error.output, &error.kind) {
         (Some(output), _) => output.and_then(|raw| checked(raw.get().as_bytes().to_vec())),
         // A report replaces the output, so progress without a new one repeats what was there.
-        (None, TaskErrorKind::InProgress(_)) => Ok(context.polled_output().as_bytes().to_vec()),
+        (None, TaskErrorKind::InProgress(_) | TaskErrorKind::GiveBack) => {
+            Ok(context.polled_output().as_bytes().to_vec())
+        }
         (None, _) => Ok(b"{}".to_vec()),
     };
     let status = match error.kind {
         TaskErrorKind::Retryable(reason) => EndStatus::Failed(reason),
         TaskErrorKind::Terminal(reason) => EndStatus::Terminal(reason),
         TaskErrorKind::InProgress(after) => EndStatus::InProgress(after),
+        TaskErrorKind::GiveBack => EndStatus::GivenBack,
     };
     ending(status, output)
 }

@@ -30,33 +30,31 @@
 //! The promise is at-least-once: no result is lost, and a task may run twice (a worker that was cut off, a lease that
 //! ended). `docs/runner.md` has the picture of the threads; `docs/invariants.md` what is promised.
 
-mod admin;
 mod clock;
 mod config;
 mod context;
 mod error;
 mod event;
 mod handler;
-mod lean;
+mod hub;
 mod metrics;
 mod record;
 mod runner;
-mod store;
+pub mod store;
 mod transport;
-mod trust;
 mod worker;
 
 pub use clock::StdClock;
 pub use config::{Origin, Setting, variables};
-pub use context::Context;
+pub use context::{CancelReason, Context};
 pub use error::{Error, TaskError};
 pub use event::{Event, EventKind};
-pub use lean::{LeanTransport, TransportChoice};
 pub use metrics::Metrics;
 pub use record::Recording;
 pub use runner::{Handle, Runner, Running, Summary, WorkerState};
-pub use transport::UreqTransport;
+pub use store::Journal;
+pub use transport::{LeanTransport, TransportChoice, UreqTransport};
 pub use worker::Worker;
 
-pub use downbeat_core::machine::Policy;
+pub use downbeat_core::machine::{OnLapse, Policy};
 pub use serde_json::value::RawValue;

@@ -70,9 +70,23 @@ metrics! {
         "Time of a request; status 0: no answer.";
     ExtensionError: "downbeat_lease_extension_error_total", Counter, ["taskType", "exception"],
         "Lease extensions that failed.";
+    LeaseLapsed: "downbeat_lease_lapsed_total", Counter, ["taskType"],
+        "Leases that ended while their tasks were held.";
+    ReportLate: "downbeat_report_late_total", Counter, ["taskType"],
+        "Reports that were answered after the end of their leases: the server drops what it has timed out.";
+    RetryAdopted: "downbeat_retry_adopted_total", Counter, ["taskType"],
+        "Runs that went on for the server's retry of their task.";
+    RunCancelled: "downbeat_run_cancelled_total", Counter, ["taskType", "reason"],
+        "Runs and results that nobody waits for any more.";
+    ResultReplaced: "downbeat_result_replaced_total", Counter, ["taskType", "reason"],
+        "Results in whose place a failure was reported.";
+    ResultsRefused: "downbeat_results_refused", Gauge, ["taskType"],
+        "Results that wait and that the server has refused.";
     ResultStored: "downbeat_result_stored_total", Counter, ["taskType"], "Results that went to the store.";
     ResultGivenUp: "downbeat_result_given_up_total", Counter, ["taskType", "reason"], "Results that were given up.";
-    StoreFiles: "downbeat_store_files", Gauge, ["part"], "Files in the store.";
+    StoreFiles: "downbeat_store_files", Gauge, ["part"], "Results or files in the store.";
+    StoreSyncs: "downbeat_store_syncs_total", Counter, [],
+        "Times that the disk was asked to make results durable: one for many.";
     StoreBytes: "downbeat_store_bytes", Gauge, ["part"], "Bytes in the store.";
 }
 

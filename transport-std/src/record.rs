@@ -17,7 +17,7 @@ use std::time::Duration;
 use downbeat_core::machine::{HubAction, HubInput, Instant};
 use downbeat_core::record::{Gap, Group, Header, Step, VERSION};
 
-use crate::runner::StdHub;
+use crate::hub::BoxedHub;
 
 /// Steps that may wait to be written: some megabytes.
 const QUEUE: usize = 16_384;
@@ -45,7 +45,7 @@ impl Recording {
 
 /// What does not change in a run.
 #[derive(Clone, Debug)]
-pub(crate) struct Facts {
+pub(crate) struct RecordHeader {
     /// The seed of the hub's jitter.
     pub(crate) seed: u64,
     /// When the runner's clock was at zero, in milliseconds since 1970.
@@ -55,7 +55,7 @@ pub(crate) struct Facts {
 }
 
 enum Message {
-    Segment(Box<StdHub>),
+    Segment(Box<BoxedHub>),
     Step(Step),
     Gap(Gap),
 }
@@ -77,7 +77,7 @@ impl Recorder {
     ///
     /// # Errors
     /// The file cannot be made, or the system refuses a thread.
-    pub(crate) fn start(recording: Recording, facts: Facts) -> io::Result<Self> {
+    pub(crate) fn start(recording: Recording, facts: RecordHeader) -> io::Result<Self> {
         let wanted = Arc::new(AtomicBool::new(true));
         let (sender, receiver) = sync_channel(QUEUE);
         let out = Segments::open(recording, facts)?;
@@ -91,13 +91,13 @@ impl Recorder {
     }
 
     /// Steps the hub and records the step.
-    pub(crate) fn step(&mut self, hub: &mut StdHub, now: Instant, input: HubInput) -> HubAction {
+    pub(crate) fn step(&mut self, hub: &mut BoxedHub, now: Instant, input: HubInput) -> HubAction {
         if self.wanted.load(Ordering::Relaxed) {
             self.begin_segment(hub, now);
         }
         let action = hub.step(now, input);
         // Behind a gap a step says nothing until a segment begins.
-        if self.behind_gap || !self.send(Message::Step(Step::of_hub(now, input, action))) {
+        if self.behind_gap || !self.send(Message::Step(Step::from_hub(now, input, action))) {
             self.behind_gap = true;
             self.dropped += 1;
             self.wanted.store(true, Ordering::Relaxed);
@@ -106,7 +106,7 @@ impl Recorder {
     }
 
     /// Notes what is missing, and begins anew with the state before the step.
-    fn begin_segment(&mut self, hub: &StdHub, now: Instant) {
+    fn begin_segment(&mut self, hub: &BoxedHub, now: Instant) {
         if self.dropped > 0 {
             if !self.send(Message::Gap(Gap { t: now, gap: self.dropped })) {
                 return;
@@ -158,7 +158,7 @@ fn write(receiver: &Receiver<Message>, mut out: Segments, wanted: &AtomicBool) {
 /// The files of a record.
 struct Segments {
     recording: Recording,
-    facts: Facts,
+    facts: RecordHeader,
     file: BufWriter<File>,
     written: u64,
     number: u32,
@@ -167,7 +167,7 @@ struct Segments {
 }
 
 impl Segments {
-    fn open(recording: Recording, facts: Facts) -> io::Result<Self> {
+    fn open(recording: Recording, facts: RecordHeader) -> io::Result<Self> {
         rotate(&recording)?;
         let file = create(&recording.file)?;
         Ok(Self { recording, facts, file, written: 0, number: 0, asked: false })
@@ -185,7 +185,7 @@ impl Segments {
         }
     }
 
-    fn segment(&mut self, hub: &StdHub) -> io::Result<()> {
+    fn segment(&mut self, hub: &BoxedHub) -> io::Result<()> {
         if self.is_full() {
             self.file.flush()?;
             rotate(&self.recording)?;

@@ -1,14 +1,15 @@
 //! A task type, what runs its tasks, and how.
 
 use std::fmt;
+use std::time::Duration;
 
-use downbeat_core::machine::Policy;
+use downbeat_core::machine::{OnLapse, Policy};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::context::Context;
 use crate::error::TaskError;
-use crate::handler::{Handle, Typed};
+use crate::handler::{Handler, Typed};
 
 /// A worker: polls for one task type, and runs its tasks with a closure.
 ///
@@ -21,7 +22,7 @@ use crate::handler::{Handle, Typed};
 /// ```
 pub struct Worker {
     pub(crate) task: String,
-    pub(crate) handler: Box<dyn Handle>,
+    pub(crate) handler: Box<dyn Handler>,
     pub(crate) domain: Option<String>,
     pub(crate) worker_id: Option<String>,
     pub(crate) table: Option<u16>,
@@ -78,6 +79,41 @@ impl Worker {
     #[must_use]
     pub const fn table(mut self, places: u16) -> Self {
         self.table = Some(places);
+        self
+    }
+
+    /// What becomes of a run whose lease is over by the runner's own clock: the server counts the task as timed out then,
+    /// and may give its retry to anybody. [`OnLapse::Finish`] lets it go on (a retry that comes to this worker is adopted,
+    /// so that there is one copy of it here), [`OnLapse::Stop`] cancels it. Default `Finish`.
+    #[must_use]
+    pub const fn on_lapse(mut self, on_lapse: OnLapse) -> Self {
+        self.policy.on_lapse = on_lapse;
+        self
+    }
+
+    /// How often the server is asked whether it still waits for a task that runs, so that one whose workflow was terminated
+    /// is cancelled ([`Context::cancel_reason`]): at the latest after this time and a call's. More than zero; `None`: never.
+    /// Default 10 s. It costs one request per running task and interval; shorter tasks are never asked about.
+    #[must_use]
+    pub fn ask_interval(mut self, interval: impl Into<Option<Duration>>) -> Self {
+        self.policy.ask_interval = interval.into();
+        self
+    }
+
+    /// How long a report of a result may take, and a poll beyond its wait: longer than other calls, as a task in an answer
+    /// that nobody reads is out until its lease ends. More than zero. Default 30 s.
+    #[must_use]
+    pub const fn report_timeout(mut self, timeout: Duration) -> Self {
+        self.policy.report_timeout = timeout;
+        self
+    }
+
+    /// With a store: how long after its end a result that the server has not accepted goes to the store, whatever else is
+    /// due; three times as long where the server answers and refuses this very result, and four times with a journal. More
+    /// than zero. Default 75 s.
+    #[must_use]
+    pub const fn store_after(mut self, time: Duration) -> Self {
+        self.policy.store_after = time;
         self
     }
 

@@ -15,7 +15,7 @@ fn external_of(
 ) -> (String, Vec<Received>) {
     let task =
         task("t", "echo", "{}").replace(r#""inputData":{}"#, r#""externalInputPayloadStoragePath":"in/one""#);
-    let queue = Queue::of([task]);
+    let queue = Queue::new([task]);
     let server = Server::start(move |received: &Received| {
         if received.target.ends_with("/token") {
             return json(200, r#"{"token":"the-token"}"#);
@@ -75,7 +75,7 @@ fn an_input_in_external_storage_is_fetched_without_the_servers_token() {
 #[test]
 fn an_input_that_cannot_be_fetched_fails_for_good_and_names_its_path() {
     let result = external(|received, _| {
-        received.target.contains("externalstoragelocation").then(|| json(404, r#"{"message":"no"}"#))
+        received.target.contains("externalstoragelocation").then(|| json(400, r#"{"message":"no"}"#))
     });
     assert!(is_terminal(&result) && result.contains("`in/one`"), "{result}");
     let result = external(|received, _| at(received, "s3://bucket/x"));

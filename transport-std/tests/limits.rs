@@ -20,7 +20,7 @@ fn runner(server: &Server) -> Runner {
 fn a_task_that_is_too_large_fails_with_both_sizes_and_those_beside_it_run() {
     let large = format!(r#"{{"text":"{}"}}"#, "x".repeat(200_000));
     let queue =
-        Queue::of([task("t-1", "echo", "{}"), task("t-large", "echo", &large), task("t-2", "echo", "{}")]);
+        Queue::new([task("t-1", "echo", "{}"), task("t-large", "echo", &large), task("t-2", "echo", "{}")]);
     let server = Server::start(move |received: &Received| queue.answer(received));
     let running = runner(&server).worker(echo().slots(3)).start().unwrap();
     let received = server.wait("results", |received| results(received).len() == 3);
@@ -35,7 +35,7 @@ fn a_task_that_is_too_large_fails_with_both_sizes_and_those_beside_it_run() {
 #[test]
 fn an_answer_without_an_end_is_broken_off_and_the_next_poll_is_as_any() {
     let polls = AtomicUsize::new(0);
-    let queue = Queue::of([task("t-1", "echo", "{}")]);
+    let queue = Queue::new([task("t-1", "echo", "{}")]);
     let server = Server::start(move |received: &Received| {
         // Eight tasks' worth would be read to its end: twice four of the largest.
         if received.target.contains("/poll/") && polls.fetch_add(1, Ordering::AcqRel) == 0 {

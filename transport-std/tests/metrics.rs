@@ -21,7 +21,7 @@ fn get(address: SocketAddr, path: &str) -> String {
 
 #[test]
 fn what_happened_is_counted_under_the_names_of_the_sdks() {
-    let queue = Queue::of([task("t1", "echo", r#"{"a":1}"#), task("t2", "echo", r#"{"fail":1}"#)]);
+    let queue = Queue::new([task("t1", "echo", r#"{"a":1}"#), task("t2", "echo", r#"{"fail":1}"#)]);
     let down = Arc::new(AtomicBool::new(false));
     let outage = Arc::clone(&down);
     let server =

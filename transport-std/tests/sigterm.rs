@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex};
 
 use downbeat::{Context, RawValue, Runner, Worker};
-use downbeat_core::machine::Mode;
+use downbeat_core::machine::Lifecycle;
 use support::{Queue, Received, Server, results, task};
 
 const TASKS: usize = 100;
@@ -24,7 +24,7 @@ struct Gate {
 #[test]
 fn a_hundred_running_tasks_are_finished_and_none_is_lost() {
     let queue =
-        Queue::of((0..TASKS + 50).map(|n| task(&format!("t-{n}"), "slow", &format!(r#"{{"n":{n}}}"#))));
+        Queue::new((0..TASKS + 50).map(|n| task(&format!("t-{n}"), "slow", &format!(r#"{{"n":{n}}}"#))));
     let asked = Arc::clone(&queue);
     let server = Server::start(move |received: &Received| asked.answer(received));
     let gate = Arc::new(Gate::default());
@@ -46,7 +46,7 @@ fn a_hundred_running_tasks_are_finished_and_none_is_lost() {
     // The signal takes its way through the system: looks at the state until it has arrived.
     let draining = (0..LOOKS).any(|_| {
         std::thread::yield_now();
-        matches!(handle.snapshot()[0].state.mode, Mode::Draining { .. })
+        matches!(handle.snapshot()[0].state.lifecycle, Lifecycle::Draining { .. })
     });
     assert!(draining);
     *gate.open.lock().unwrap() = true;

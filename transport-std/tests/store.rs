@@ -4,13 +4,15 @@
 mod support;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use downbeat::{Context, Error, RawValue, Runner, Worker};
+use downbeat::store::{Part, list};
+use downbeat::{Context, Error, RawValue, Runner, Running, Worker};
 use support::{Queue, Received, Server, json, results, task};
 
 /// How often a store is tried to be opened, at the most: some seconds' worth.
@@ -33,6 +35,13 @@ impl Directory {
         let paths = entries.map(|entry| entry.unwrap().path());
         paths.filter(|path| path.extension().is_some_and(|end| end == "json")).collect()
     }
+
+    /// The results that wait.
+    fn waiting(&self) -> Vec<String> {
+        let letters = list(&self.0).unwrap().letters.into_iter();
+        let waiting = letters.filter(|letter| letter.part == Part::Waiting);
+        waiting.map(|letter| String::from_utf8(letter.body().unwrap()).unwrap()).collect()
+    }
 }
 
 impl Drop for Directory {
@@ -41,20 +50,37 @@ impl Drop for Directory {
     }
 }
 
-/// An echo whose reports are repeated at once, so that four failures take no minute.
+/// An echo whose reports are repeated soon, and stored when they were refused for a third of a second: no test waits for
+/// minutes.
 fn echo() -> Worker {
-    let soon = Duration::from_millis(1);
+    let soon = Duration::from_millis(5);
     let echo = Worker::new("echo", |input: Box<RawValue>, _: &Context| Ok(input));
-    echo.policy(|policy| policy.update = [Duration::ZERO, soon, soon, soon])
+    echo.policy(|policy| {
+        policy.update = [Duration::ZERO, soon, soon, soon];
+        policy.store_after = Duration::from_millis(100);
+    })
 }
 
 fn runner(server: &Server, directory: &Path) -> Runner {
     Runner::builder(server.url()).signals(false).store(directory).worker(echo())
 }
 
+/// What starting a runner comes to once the store's last one has let go of it, which may be a moment after its end.
+fn start(make: impl Fn() -> Runner) -> Result<Running, Error> {
+    for _ in 0..TRIES {
+        match make().start() {
+            Err(Error::Store { cause, .. }) if cause.kind() == ErrorKind::ResourceBusy => {
+                std::thread::yield_now();
+            }
+            started => return started,
+        }
+    }
+    panic!("the store is never free");
+}
+
 /// Answers `status` to reports of tasks with `bad` in their id, for as long as `fails` says so.
 fn server(tasks: &[&str], status: u16, fails: &Arc<AtomicBool>) -> Server {
-    let queue = Queue::of(tasks.iter().map(|id| task(id, "echo", r#"{"a":1}"#)));
+    let queue = Queue::new(tasks.iter().map(|id| task(id, "echo", r#"{"a":1}"#)));
     let fails = Arc::clone(fails);
     Server::start(move |received: &Received| {
         if received.body.contains("bad") && fails.load(Ordering::Acquire) {
@@ -80,10 +106,13 @@ fn a_result_that_always_gets_a_500_is_kept_then_sent_again_and_blocks_nobody() {
     server.wait("result of the last", |received| accepted(received, "t-3"));
     let failure = events.iter().find(|event| event.kind.name() == "TaskUpdateFailure").unwrap();
     assert!(format!("{failure:?}").contains("t-bad"));
-    let files = directory.files("");
-    assert_eq!(files.len(), 1);
-    assert_eq!(fs::metadata(&files[0]).unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(fs::read_to_string(&files[0]).unwrap().contains(r#""taskId":"t-bad""#));
+    let waiting = directory.waiting();
+    assert_eq!(waiting.len(), 1);
+    assert!(waiting[0].contains(r#""taskId":"t-bad""#));
+    for file in fs::read_dir(&directory.0).unwrap().map(|entry| entry.unwrap()) {
+        let mode = file.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, if file.path().is_dir() { 0o700 } else { 0o600 }, "{}", file.path().display());
+    }
     let before = server.received().len();
     fails.store(false, Ordering::Release);
     server.wait("stored result", |received| accepted(&received[before..], "t-bad"));
@@ -116,31 +145,122 @@ fn what_an_earlier_run_has_left_is_sent_and_what_is_no_result_is_set_aside() {
 }
 
 #[test]
-fn what_the_server_does_not_take_after_a_day_is_among_the_dead_letters() {
+fn a_result_with_the_stamp_of_a_board_without_a_clock_is_no_dead_letter_after_one_refusal() {
     let directory = Directory::new();
     let result = r#"{"taskId":"t-bad","workflowInstanceId":"w","status":"COMPLETED","outputData":{}}"#;
     fs::write(directory.0.join("0000000000001-1-0.json"), result).unwrap();
     fs::write(directory.0.join("9999999999999-1-1.json"), result.replace("t-bad", "t-good")).unwrap();
-    let server = server(&[], 500, &Arc::new(AtomicBool::new(true)));
+    let server = server(&[], 503, &Arc::new(AtomicBool::new(true)));
     let running = runner(&server, &directory.0).start().unwrap();
-    server.wait("stored result", |received| accepted(received, "t-good"));
+    // Two rounds: what comes after the first refusal is seen.
+    server.wait("second try", |received| {
+        results(received).iter().filter(|result| result.contains("t-bad")).count() >= 2
+    });
     running.handle().drain();
     let _ = running.join();
-    assert!(accepted(&server.received(), "t-bad"));
-    assert_eq!(fs::read_to_string(&directory.files("dead")[0]).unwrap(), result);
+    assert!(accepted(&server.received(), "t-good"));
+    assert_eq!(directory.files("dead").len(), 0);
+    assert_eq!(directory.waiting(), [result]);
+}
+
+/// A runner is aborted after its first report of `t-bad` has failed, and the server takes results from then on. Returns how
+/// many requests came until then.
+fn leave_a_result(server: &Server, directory: &Path, fails: &AtomicBool) -> usize {
+    let hour = Duration::from_secs(3_600);
+    let slow = echo().policy(|policy| policy.update = [Duration::ZERO, hour, hour, hour]);
+    let runner_once = Runner::builder(server.url()).signals(false).store(directory).worker(slow);
+    let running = runner_once.start().unwrap();
+    server.wait("report", |received| accepted(received, "t-bad"));
+    running.handle().abort();
+    let _ = running.join();
+    fails.store(false, Ordering::Release);
+    server.received().len()
+}
+
+#[test]
+fn what_an_earlier_run_has_left_is_sent_at_once() {
+    let directory = Directory::new();
+    let fails = Arc::new(AtomicBool::new(true));
+    let server = server(&["t-bad"], 500, &fails);
+    let before = leave_a_result(&server, &directory.0, &fails);
+    let running = start(|| runner(&server, &directory.0)).unwrap();
+    server.wait("stored result", |received| accepted(&received[before..], "t-bad"));
+    running.handle().drain();
+    let summary = running.join();
+    // Its worker holds it again, and nothing else of it is sent.
+    assert_eq!((summary.completed, summary.resent, summary.given_up), (1, 0, 0), "{summary:?}");
+    assert_eq!(directory.waiting().len(), 0);
+}
+
+#[test]
+fn what_an_earlier_run_has_left_and_no_worker_here_is_of_is_sent_from_the_store() {
+    let directory = Directory::new();
+    let fails = Arc::new(AtomicBool::new(true));
+    let server = server(&["t-bad"], 500, &fails);
+    let before = leave_a_result(&server, &directory.0, &fails);
+    let other = || Worker::new("other", |input: Box<RawValue>, _: &Context| Ok(input));
+    let running =
+        start(|| Runner::builder(server.url()).signals(false).store(&directory.0).worker(other())).unwrap();
+    server.wait("stored result", |received| accepted(&received[before..], "t-bad"));
+    let handle = running.handle();
+    // Polls go on meanwhile: at each it is looked.
+    server.wait("end of it", |_| (handle.summary().resent, directory.waiting().len()) == (1, 0));
+    handle.drain();
+    let summary = running.join();
+    assert_eq!((summary.completed, summary.resent, summary.given_up), (0, 1, 0), "{summary:?}");
+}
+
+#[test]
+fn a_store_of_another_server_is_refused() {
+    let directory = Directory::new();
+    let first = server(&[], 500, &Arc::new(AtomicBool::new(false)));
+    let running = runner(&first, &directory.0).start().unwrap();
+    running.handle().drain();
+    let _ = running.join();
+    let second = server(&[], 500, &Arc::new(AtomicBool::new(false)));
+    let error = start(|| runner(&second, &directory.0)).unwrap_err();
+    assert!(matches!(error, Error::StoreServer { .. }), "{error}");
+    for url in [first.url(), second.url()] {
+        assert!(error.to_string().contains(&url), "{error}");
+    }
+    assert!(second.received().is_empty());
 }
 
 #[test]
 fn what_the_server_rejects_is_among_the_dead_letters() {
     let directory = Directory::new();
     let server = server(&["t-bad", "t-1"], 400, &Arc::new(AtomicBool::new(true)));
-    let running = runner(&server, &directory.0).start().unwrap();
+    let patient = echo().store_after(Duration::from_secs(60));
+    let runner = Runner::builder(server.url()).signals(false).store(&directory.0).worker(patient);
+    let running = runner.start().unwrap();
     server.wait("result of the last", |received| accepted(received, "t-1"));
     running.handle().drain();
     let summary = running.join();
     assert_eq!((summary.completed, summary.given_up), (1, 1));
     let files = directory.files("dead");
     assert!(fs::read_to_string(&files[0]).unwrap().contains("t-bad"));
+    let why = fs::read_to_string(files[0].with_extension("why")).unwrap();
+    assert!(why.contains("the server will never take this result"), "{why}");
+}
+
+#[test]
+fn the_next_task_of_an_entry_does_not_hide_what_became_of_the_last_one() {
+    const TASKS: u64 = 60;
+    let directory = Directory::new();
+    let tasks: Vec<String> = (0..TASKS).map(|nth| format!("t-bad-{nth}")).collect();
+    let tasks: Vec<&str> = tasks.iter().map(String::as_str).collect();
+    // One slot: each task has the entry of the one before, whose end another thread may be about to see to.
+    let server = server(&tasks, 400, &Arc::new(AtomicBool::new(true)));
+    let running = runner(&server, &directory.0).start().unwrap();
+    server.wait("report in the last one's place", |received| {
+        let last = received.iter().filter(|received| received.body.contains(tasks.last().unwrap()));
+        last.count() == 2
+    });
+    running.handle().drain();
+    let summary = running.join();
+    assert_eq!((summary.tasks, summary.given_up), (TASKS, TASKS), "{summary:?}");
+    assert_eq!(directory.files("dead").len(), tasks.len());
+    assert!(directory.waiting().is_empty());
 }
 
 #[test]
@@ -155,24 +275,34 @@ fn a_result_that_is_not_taken_at_an_abort_is_kept() {
     running.handle().abort();
     let summary = running.join();
     assert_eq!((summary.stored, summary.given_up), (1, 0));
-    assert_eq!(directory.files("").len(), 1);
+    assert_eq!(directory.waiting().len(), 1);
 }
 
 #[test]
 fn what_has_no_room_among_the_dead_letters_waits_and_goes_there_once_there_is_some() {
     let directory = Directory::new();
-    let server = server(&["t-bad-1", "t-bad-2", "t-1"], 400, &Arc::new(AtomicBool::new(true)));
+    let queue = Queue::new([task("t-bad-1", "echo", "{}")]);
+    let serving = Arc::clone(&queue);
+    let server =
+        Server::start(
+            move |received: &Received| {
+                if received.body.contains("bad") { json(400, "{}") } else { serving.answer(received) }
+            },
+        );
     let running = runner(&server, &directory.0).store_max_files(1).start().unwrap();
-    // The second is sent again from the store, and rejected again.
-    server.wait("second try of the second", |received| {
-        results(received).iter().filter(|result| result.contains("t-bad-2")).count() >= 2
+    server.wait("first dead letter", |_| directory.files("dead").len() == 1);
+    queue.tasks.lock().unwrap().extend(["t-bad-2", "t-1"].map(|id| task(id, "echo", "{}")));
+    // After it and the report that the task failed the second is sent again from the store, and rejected again.
+    server.wait("third report of the second", |received| {
+        results(received).iter().filter(|result| result.contains("t-bad-2")).count() >= 3
     });
     server.wait("result of the last", |received| accepted(received, "t-1"));
-    assert!(fs::read_to_string(&directory.files("dead")[0]).unwrap().contains("t-bad-1"));
-    assert_eq!((directory.files("dead").len(), directory.files("").len()), (1, 1));
+    let letter = || fs::read_to_string(&directory.files("dead")[0]).unwrap();
+    assert!(letter().contains("t-bad-1"));
+    assert_eq!((directory.files("dead").len(), directory.waiting().len()), (1, 1));
     fs::remove_file(&directory.files("dead")[0]).unwrap();
-    server.wait("third try of the second", |_| directory.files("").is_empty());
-    assert!(fs::read_to_string(&directory.files("dead")[0]).unwrap().contains("t-bad-2"));
+    server.wait("next try of the second", |_| !directory.files("dead").is_empty());
+    assert!(letter().contains("t-bad-2"));
     running.handle().drain();
     let _ = running.join();
 }
@@ -185,23 +315,25 @@ fn what_has_no_room_in_the_store_stays_in_memory_and_is_not_lost() {
     let mut runner = runner(&server, &directory.0).store_max_files(1);
     let metrics = runner.metrics();
     let running = runner.start().unwrap();
-    // Each is to be stored after its fourth try: one is, the others are tried a fifth time, and a ninth.
+    // Each is to be stored after a while: one is, the others are tried on.
     let handle = running.handle();
     server.wait("ninth try of two", |received| {
         let tries = |id: &str| results(received).iter().filter(|result| result.contains(id)).count();
         let more = ["t-bad-1", "t-bad-2", "t-bad-3"].iter().filter(|id| tries(id) >= 9).count();
         more >= 2 && metrics.render().contains("\ndownbeat_store_files{part=\"waiting\"} 1\n")
     });
-    assert_eq!((directory.files("").len(), directory.files("dead").len()), (1, 0));
+    assert_eq!((directory.waiting().len(), directory.files("dead").len()), (1, 0));
+    let before = server.received().len();
     fails.store(false, Ordering::Release);
-    server.wait("all results", |_| {
-        let summary = handle.summary();
-        summary.completed + summary.resent == 3
+    // As it is, or as the report that the task failed, whichever is due.
+    server.wait("a report of each", |received| {
+        let received = received.get(before..).unwrap_or_default();
+        ["t-bad-1", "t-bad-2", "t-bad-3"].iter().all(|id| accepted(received, id))
     });
+    server.wait("an empty store", |_| directory.waiting().is_empty());
     handle.drain();
     let summary = running.join();
-    assert_eq!((summary.stored, summary.given_up), (1, 0), "{summary:?}");
-    assert!(directory.files("").is_empty());
+    assert_eq!((summary.tasks, summary.given_up), (3, 0), "{summary:?}");
 }
 
 #[test]
@@ -216,7 +348,7 @@ fn an_abort_stores_what_it_holds_also_beyond_the_bound() {
     running.handle().abort();
     let summary = running.join();
     assert_eq!((summary.stored, summary.given_up), (2, 0));
-    assert_eq!(directory.files("").len(), 2);
+    assert_eq!(directory.waiting().len(), 2);
 }
 
 #[test]
@@ -241,11 +373,7 @@ fn a_runner_that_has_ended_lets_go_of_its_store_also_where_nobody_joins_it() {
     drop(running);
     handle.drain();
     drop(handle);
-    let again = (0..TRIES).find_map(|_| {
-        std::thread::yield_now();
-        runner(&server, &directory.0).start().ok()
-    });
-    let again = again.expect("the store is free");
+    let again = start(|| runner(&server, &directory.0)).unwrap();
     again.handle().drain();
     let _ = again.join();
 }

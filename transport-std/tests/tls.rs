@@ -39,7 +39,7 @@ fn runner(server: &Server, choice: TransportChoice) -> Runner {
 fn a_certificate_of_ones_own_is_trusted_where_it_is_named() {
     let (config, file) = certificate("trusted");
     for choice in [TransportChoice::Lean, TransportChoice::Ureq] {
-        let queue = Queue::of([task("t", "echo", r#"{"a":1}"#)]);
+        let queue = Queue::new([task("t", "echo", r#"{"a":1}"#)]);
         let server =
             Server::over(Some(Arc::clone(&config)), move |received: &Received| queue.answer(received));
         let running = runner(&server, choice).ca_file(&file).start().unwrap();
@@ -75,7 +75,7 @@ fn a_certificate_that_nobody_has_named_is_not_trusted_and_nothing_is_sent() {
 #[test]
 fn the_sdks_variable_names_the_file_too() {
     let (config, file) = certificate("variable");
-    let queue = Queue::of([task("t", "echo", "{}")]);
+    let queue = Queue::new([task("t", "echo", "{}")]);
     let server = Server::over(Some(config), move |received: &Received| queue.answer(received));
     let echo = Worker::new("echo", |input: Box<RawValue>, _: &Context| Ok(input));
     let variables = [

@@ -92,7 +92,7 @@ struct Client {
 }
 
 impl Client {
-    fn of(over: Over, url: &str) -> Self {
+    fn new(over: Over, url: &str) -> Self {
         let clock = StdClock::new();
         let transport: Box<dyn Transport> = match over {
             Over::Ureq => Box::new(UreqTransport::new(url, clock).unwrap()),
@@ -103,7 +103,7 @@ impl Client {
 
     fn exchange(&mut self, request: &Request<'_>) -> (Result<Head, Failure>, String) {
         let mut sink = Body { heads: 0, bytes: Vec::new(), room: self.room };
-        let deadline = self.clock.now().after(self.patience);
+        let deadline = self.clock.now().saturating_add(self.patience);
         let end = self.transport.exchange(request, deadline, &mut sink);
         if end.is_ok() {
             assert_eq!(sink.heads, 1);
@@ -146,7 +146,7 @@ fn not_sent(cause: Cause) -> Failure {
 
 fn requests_and_answers_arrive_as_they_are(over: Over) {
     let server = Server::start(|_: &Received| json(200, r#"{"a":1}"#));
-    let mut client = Client::of(over, &format!("{}/", server.url()));
+    let mut client = Client::new(over, &format!("{}/", server.url()));
     let (head, body) = client.post();
     assert_eq!(head.unwrap(), Head { status: 200, retry_after: None, json: true });
     assert_eq!(body, r#"{"a":1}"#);
@@ -167,13 +167,13 @@ fn nobody_listens(over: Over) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let failure = Client::of(over, &format!("http://{address}/api")).failure();
+    let failure = Client::new(over, &format!("http://{address}/api")).failure();
     assert_eq!(failure, not_sent(Cause::Connect));
     assert_eq!(failure.fault(), Fault::NotSent);
 }
 
 fn the_name_has_no_address(over: Over) {
-    let failure = Client::of(over, "http://conductor.invalid/api").failure();
+    let failure = Client::new(over, "http://conductor.invalid/api").failure();
     assert_eq!(failure, not_sent(Cause::Resolve));
 }
 
@@ -189,14 +189,14 @@ fn the_tls_handshake_fails(over: Over) {
             stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").unwrap();
         }
     });
-    let failure = Client::of(over, &format!("https://{address}/api")).failure();
+    let failure = Client::new(over, &format!("https://{address}/api")).failure();
     assert_eq!(failure, not_sent(Cause::Tls));
     plain.join().unwrap();
 }
 
 fn the_connection_is_closed_before_an_answer(over: Over) {
     let server = Server::start(|_: &Received| Reply::Close);
-    let failure = Client::of(over, &server.url()).failure();
+    let failure = Client::new(over, &server.url()).failure();
     assert_eq!(failure, sent(Cause::Closed));
     assert_eq!(failure.fault(), Fault::Unknown);
     // It may have taken effect, so it is not sent again.
@@ -206,24 +206,24 @@ fn the_connection_is_closed_before_an_answer(over: Over) {
 fn the_connection_is_closed_within_an_answer(over: Over) {
     let cut = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 10\r\n\r\n[".to_vec();
     let server = Server::start(move |_: &Received| Reply::Bytes(cut.clone()));
-    assert_eq!(Client::of(over, &server.url()).failure(), sent(Cause::Closed));
+    assert_eq!(Client::new(over, &server.url()).failure(), sent(Cause::Closed));
 }
 
 fn no_answer_in_time(over: Over) {
     let server = Server::start(|_: &Received| Reply::Hold);
-    let mut client = Client::of(over, &server.url());
+    let mut client = Client::new(over, &server.url());
     client.patience = Duration::from_millis(100);
     assert_eq!(client.failure(), sent(Cause::Timeout));
 }
 
 fn an_answer_that_is_not_http(over: Over) {
     let server = Server::start(|_: &Received| Reply::Bytes(b"220 mail.example ESMTP\r\n\r\n".to_vec()));
-    assert_eq!(Client::of(over, &server.url()).failure(), sent(Cause::Protocol));
+    assert_eq!(Client::new(over, &server.url()).failure(), sent(Cause::Protocol));
 }
 
 fn an_answer_that_the_sink_does_not_take(over: Over) {
     let server = Server::start(|_: &Received| json(200, "x".repeat(100_000)));
-    let mut client = Client::of(over, &server.url());
+    let mut client = Client::new(over, &server.url());
     client.room = 10_000;
     assert_eq!(client.failure(), Failure::TOO_LARGE);
 }
@@ -235,7 +235,7 @@ fn a_close_that_was_announced_costs_nothing(over: Over) {
         answer.close = received.nth == 1;
         answer
     });
-    let mut client = Client::of(over, &server.url());
+    let mut client = Client::new(over, &server.url());
     let statuses: Vec<u16> = (0..6).map(|_| client.post().0.unwrap().status).collect();
     assert_eq!(statuses, [200, 500, 200, 500, 200, 500]);
     let received = server.received();
@@ -250,7 +250,7 @@ fn a_kept_connection_that_was_closed_silently_costs_nothing(over: Over) {
         answer.close_silently = true;
         answer
     });
-    let mut client = Client::of(over, &server.url());
+    let mut client = Client::new(over, &server.url());
     for connection in 1..20 {
         client.post().0.unwrap();
         server.wait_closed(connection);
@@ -266,7 +266,7 @@ fn a_429_keeps_its_retry_after_in_seconds_and_as_a_date(over: Over) {
             _ => answer.header("Retry-After", "Sun, 06 Nov 1994 08:50:37 GMT"),
         }
     });
-    let mut client = Client::of(over, &server.url());
+    let mut client = Client::new(over, &server.url());
     let seconds = client.get().0.unwrap();
     assert_eq!((seconds.status, seconds.retry_after), (429, Some(Duration::from_secs(7))));
     assert_eq!(client.post().0.unwrap().retry_after, Some(Duration::from_secs(60)));
@@ -279,7 +279,7 @@ fn every_status_is_an_answer_and_means_what_the_table_says(over: Over) {
         let status = received.target.rsplit('/').next().unwrap().parse().unwrap();
         json(status, "{}").header("Location", "http://127.0.0.1:1/")
     });
-    let mut client = Client::of(over, &server.url());
+    let mut client = Client::new(over, &server.url());
     let mut meaning = |status: u16| {
         let target = format!("/{status}");
         let request =
@@ -293,17 +293,19 @@ fn every_status_is_an_answer_and_means_what_the_table_says(over: Over) {
     assert_eq!(meaning(302), Err(Fault::Unknown));
     assert_eq!(meaning(400), Err(Fault::Rejected));
     assert_eq!(meaning(401), Err(Fault::Unauthorized));
-    assert_eq!(meaning(403), Err(Fault::Unauthorized));
-    assert_eq!(meaning(404), Err(Fault::Rejected));
-    assert_eq!(meaning(413), Err(Fault::Rejected));
+    assert_eq!(meaning(403), Err(Fault::Forbidden));
+    assert_eq!(meaning(404), Err(Fault::Server));
+    assert_eq!(meaning(413), Err(Fault::TooLarge));
     assert_eq!(meaning(429), Err(Fault::Throttled));
-    assert_eq!(meaning(500), Err(Fault::Server));
-    assert_eq!(meaning(503), Err(Fault::Server));
+    assert_eq!(meaning(500), Err(Fault::Internal));
+    assert_eq!(meaning(502), Err(Fault::Server));
+    assert_eq!(meaning(503), Err(Fault::Throttled));
+    assert_eq!(meaning(504), Err(Fault::Server));
 }
 
 fn html_is_not_conductors_word(over: Over) {
     let server = Server::start(|_: &Received| json(200, "<html>").header("Content-Type", "text/html"));
-    let head = Client::of(over, &server.url()).get().0.unwrap();
+    let head = Client::new(over, &server.url()).get().0.unwrap();
     assert!(!head.json);
     assert_eq!(classify(CallKind::Poll, &head, b"<html>").unwrap_err().fault, Fault::Unknown);
 }

@@ -88,7 +88,7 @@ fn the_tasks_before_a_truncation_are_run() {
 #[test]
 fn an_answer_lost_on_the_way_costs_no_result() {
     let updates = AtomicUsize::new(0);
-    let queue = Queue::of([task("t", "echo", "{}")]);
+    let queue = Queue::new([task("t", "echo", "{}")]);
     let server = Server::start(move |received: &Received| -> Reply {
         if results(std::slice::from_ref(received)).len() == 1 && updates.fetch_add(1, Ordering::AcqRel) == 0 {
             return Reply::Close;
@@ -113,7 +113,7 @@ fn a_task_that_is_delivered_again_while_it_runs_is_run_once() {
         gate.lock().unwrap().recv().unwrap_or_default();
         Ok(())
     });
-    let queue = Queue::of([task("t", "slow", "{}"), task("t", "slow", "{}"), task("t", "slow", "{}")]);
+    let queue = Queue::new([task("t", "slow", "{}"), task("t", "slow", "{}"), task("t", "slow", "{}")]);
     let asked = Arc::clone(&queue);
     let server = Server::start(move |received: &Received| asked.answer(received));
     // Two slots, so that it polls on while the first runs.
@@ -131,7 +131,7 @@ fn a_task_that_is_delivered_again_while_it_runs_is_run_once() {
 
 #[test]
 fn a_paused_worker_does_not_poll_and_a_resumed_one_does() {
-    let queue = Queue::of([task("t", "echo", "{}")]);
+    let queue = Queue::new([task("t", "echo", "{}")]);
     let server = Server::start(move |received: &Received| {
         if received.target.contains("/batch/other") { json(200, "[]") } else { queue.answer(received) }
     });
@@ -152,7 +152,7 @@ fn a_paused_worker_does_not_poll_and_a_resumed_one_does() {
 
 #[test]
 fn the_seven_events_are_told_and_a_full_channel_drops_and_counts() {
-    let queue = Queue::of([task("t", "echo", r#"{"a":1}"#)]);
+    let queue = Queue::new([task("t", "echo", r#"{"a":1}"#)]);
     let server = Server::start(move |received: &Received| queue.answer(received));
     let mut runner = runner(&server).worker_id("me").worker(echo());
     let events = runner.events(4);

@@ -27,18 +27,18 @@ impl Drop for Place {
     }
 }
 
-fn hub() -> StdHub {
+fn hub() -> BoxedHub {
     let table = vec![Entry::FREE; 2].into_boxed_slice();
     let member = Member::new(Machine::with_storage(table, Policy::default(), 1).unwrap());
     Hub::new(vec![member].into_boxed_slice(), HubPolicy::default(), 1).unwrap()
 }
 
-fn facts() -> Facts {
-    Facts { seed: 1, epoch_ms: 0, names: vec!["greet".to_owned()] }
+fn facts() -> RecordHeader {
+    RecordHeader { seed: 1, epoch_ms: 0, names: vec!["greet".to_owned()] }
 }
 
 /// Polls an empty queue, for so many steps.
-fn idle(recorder: &mut Recorder, hub: &mut StdHub, steps: u64) {
+fn idle(recorder: &mut Recorder, hub: &mut BoxedHub, steps: u64) {
     let mut input = HubInput::Tick;
     for number in 0..steps {
         let action = recorder.step(hub, Instant::from_millis(number * 10), input);
@@ -62,7 +62,7 @@ fn a_record_begins_with_the_hubs_state_and_has_a_line_for_each_step() {
     recorder.finish();
     let lines = place.read("r.jsonl");
     assert!(
-        lines[0].starts_with("{\"downbeat_record\":1,") && lines[0].contains("\"hub\":{"),
+        lines[0].starts_with("{\"downbeat_record\":2,") && lines[0].contains("\"hub\":{"),
         "{}",
         lines[0]
     );
@@ -81,7 +81,7 @@ fn a_full_file_moves_aside_and_the_oldest_goes() {
         recorder.finish();
     }
     for name in ["r.jsonl", "r.jsonl.1", "r.jsonl.2"] {
-        assert!(place.read(name)[0].starts_with("{\"downbeat_record\":1,"), "{name}");
+        assert!(place.read(name)[0].starts_with("{\"downbeat_record\":2,"), "{name}");
     }
     assert!(!place.0.join("r.jsonl.3").exists());
 }
@@ -105,6 +105,6 @@ fn what_does_not_fit_is_counted_and_a_segment_begins_after_it() {
     write(&receiver, out, &wanted);
     let lines = place.read("r.jsonl");
     assert_eq!(lines[10], "{\"t\":0,\"gap\":21}");
-    assert!(lines[11].starts_with("{\"downbeat_record\":1,") && lines[11].contains("\"segment\":1"));
+    assert!(lines[11].starts_with("{\"downbeat_record\":2,") && lines[11].contains("\"segment\":1"));
     assert_eq!(lines.len(), 1 + 9 + 1 + 1 + 5);
 }

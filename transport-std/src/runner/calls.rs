@@ -4,26 +4,29 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use downbeat_core::machine::{
-    Action, Answer, CallError, CallId, Clock, Fault, HubAction, HubInput, Input, Instant, Reply, SlotId,
-    TaskKey, TaskMeta,
+    Action, Answer, CallError, CallId, Clock, EntryId, Fault, HubAction, HubInput, Input, Instant, Policy,
+    Reply, TaskKey, TaskMeta,
 };
 use downbeat_core::ports::{Content, Method, Request};
 use downbeat_core::wire::target;
-use downbeat_core::wire::{self, Accepted, CallKind, Element, TaskView};
+use downbeat_core::wire::{self, Accepted, CallKind, Element, TaskState, TaskView};
 
-use super::answer::{AnswerSink, Trouble};
-use super::crew::{DONE, Kept};
-use super::held::{Held, Payload, encoded, give_back_body};
-use super::perform::Performer;
-use super::shared::{Shared, Side, count};
-use crate::context::{Facts, lock};
+use super::answer::{AnswerSink, CallFailure};
+use super::counts::count;
+use super::held_task::{HeldTask, Payload, encoded, give_back_body};
+use super::performer::Performer;
+use super::scheduler::{DONE, LeaseReply};
+use super::shared::Shared;
+use super::slots::WorkerSlots;
+use crate::clock::unix_millis;
+use crate::context::{TaskFacts, lock};
 use crate::event::EventKind;
 use crate::metrics::Name;
 
 /// How long the call for the token may take.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Tasks on their way back that are remembered; of more, the oldest is left to its lease.
-const REFUSED_MAX: usize = 1_000;
+const SURPLUS_MAX: usize = 1_000;
 
 /// A call that is to be made.
 pub(super) struct Call<'a> {
@@ -56,24 +59,34 @@ impl Call<'_> {
     }
 
     /// What metrics and the log say of it: the template of its path, for the path itself has ids in it.
-    const fn uri(&self) -> &'static str {
+    fn uri(&self) -> &'static str {
         match self.kind {
             CallKind::Poll => "/tasks/poll/batch/{taskType}",
             CallKind::Update => target::UPDATE,
             CallKind::UpdateV2 => target::UPDATE_V2,
             CallKind::Token => target::TOKEN,
-            CallKind::Other => "/tasks/externalstoragelocation",
+            CallKind::Other if self.target.starts_with("/tasks/externalstoragelocation") => {
+                "/tasks/externalstoragelocation"
+            }
+            CallKind::Other => "/tasks/{taskId}",
         }
     }
 }
 
 impl Performer {
     /// Makes a call; tasks in its answer go to `take`. Answers what it means, and the body where it was no tasks.
-    fn call(
+    pub(super) fn call(
         &mut self,
         call: &Call<'_>,
         take: &mut dyn FnMut(Element<'_>),
-    ) -> (Result<Accepted, Trouble>, Vec<u8>) {
+    ) -> (Result<Accepted, CallFailure>, Vec<u8>) {
+        let mut sink = AnswerSink::new(call.kind, self.shared.max_task, call.wanted, take);
+        let meaning = self.exchange(call, &mut sink);
+        (meaning, sink.into_body())
+    }
+
+    /// Sends a call, and reads its answer into the sink.
+    fn exchange(&mut self, call: &Call<'_>, sink: &mut AnswerSink<'_>) -> Result<Accepted, CallFailure> {
         let shared = &self.shared;
         let token = if call.kind == CallKind::Token { None } else { shared.token() };
         let request = Request {
@@ -83,159 +96,190 @@ impl Performer {
             body: call.body,
             token: token.as_deref(),
         };
-        let mut sink = AnswerSink::new(call.kind, shared.max_task, call.wanted, take);
         let sent = shared.clock.now();
-        let exchange = self.transport.exchange(&request, call.deadline, &mut sink);
+        let exchange = self.transport.exchange(&request, call.deadline, sink);
         let status = exchange.map_or(0, |head| head.status);
         let meaning = sink.conclude(exchange);
         let now = shared.clock.now();
-        let took = sent.until(now);
+        let took = now.saturating_duration_since(sent);
         let cause = meaning.as_ref().err().map(tracing::field::display);
         tracing::trace!(method = call.method(), uri = call.uri(), status, ?took, cause, "call");
         shared.measure(|metrics| {
             metrics.time(Name::HttpRequest, &[call.method(), call.uri(), &status.to_string()], took);
         });
         match &meaning {
-            Err(trouble) if trouble.is_of_link() => {
-                shared.link.failed(now, "the runner", &trouble.to_string());
+            Err(failure) if failure.is_of_link() => {
+                shared.link.failed(now, "the runner", &failure.to_string());
             }
             Ok(_) | Err(_) => shared.link.worked(now, "the runner"),
         }
-        (meaning, sink.into_body())
+        meaning
+    }
+
+    /// A call that brings one task, of which the state alone counts.
+    fn state_call(&mut self, call: &Call<'_>) -> (Result<Accepted, CallFailure>, TaskState) {
+        let max_task = self.shared.max_task;
+        let mut take = |_: Element<'_>| {};
+        let mut sink = AnswerSink::for_state(max_task, 0, &mut take);
+        let meaning = self.exchange(call, &mut sink);
+        (meaning, sink.state())
+    }
+
+    /// Asks the server whether a task is still out as it was delivered then. It is not in these hands any more if it was
+    /// given back, which puts it into the queue, or delivered again, which counts one up.
+    pub(super) fn is_still_out(&mut self, task_id: &str, poll_count: u32) -> Result<bool, CallFailure> {
+        let Ok(target) = target::task::<2048>(task_id) else { return Ok(false) };
+        let deadline = self.shared.clock.now().saturating_add(Policy::DEFAULT.call_timeout);
+        let (max_task, mut seen) = (self.shared.max_task, 0);
+        let mut take = |element: Element<'_>| {
+            if let Element::Task(task) = element {
+                seen = task.poll_count;
+            }
+        };
+        let mut sink = AnswerSink::for_state(max_task, max_task, &mut take);
+        self.exchange(&Call::get(CallKind::Other, &target, 1, deadline), &mut sink)?;
+        let state = sink.state();
+        Ok(state == TaskState::InProgress && poll_count > 0 && seen == poll_count)
     }
 
     /// A call that brings no tasks.
-    pub(super) fn plain_call(&mut self, call: &Call<'_>) -> (Result<Accepted, Trouble>, Vec<u8>) {
+    pub(super) fn plain_call(&mut self, call: &Call<'_>) -> (Result<Accepted, CallFailure>, Vec<u8>) {
         self.call(call, &mut |_| {})
     }
 
-    pub(super) fn poll(&mut self, worker: u16, side: &Side, call: CallId, wanted: u16, wait: Duration) {
+    pub(super) fn poll(
+        &mut self,
+        worker: u16,
+        slots: &WorkerSlots,
+        call: CallId,
+        wanted: u16,
+        wait: Duration,
+    ) {
         let shared = Arc::clone(&self.shared);
         let sent = shared.clock.now();
-        shared
-            .emit(side, || EventKind::PollStarted { worker_id: side.worker_id.clone(), poll_count: wanted });
+        shared.emit(slots, || EventKind::PollStarted {
+            worker_id: slots.worker_id.clone(),
+            poll_count: wanted,
+        });
         let mut put_off = Vec::new();
         let mut received = 0;
-        let meaning = match side.poll_target(wanted, wait) {
+        let meaning = match slots.poll_target(wanted, wait) {
             Ok(target) => {
-                let deadline = sent.after(side.call_timeout).after(wait);
+                let limit = slots.limit(&Action::Poll { call, count: wanted, wait });
+                let deadline = sent.saturating_add(limit);
                 let poll = Call::get(CallKind::Poll, &target, wanted, deadline);
                 let mut take = |element: Element<'_>| {
                     received += 1;
-                    put_off.extend(shared.receive(worker, side, call, element));
+                    put_off.extend(shared.receive(worker, slots, call, element));
                 };
                 self.call(&poll, &mut take).0
             }
             // Names are checked before the start.
-            Err(_) => Err(Trouble::said(Fault::Rejected, "the poll's target cannot be made")),
+            Err(_) => Err(CallFailure::said(Fault::Rejected, "the poll's target cannot be made")),
         };
         let now = shared.clock.now();
-        let duration = sent.until(now);
+        let duration = now.saturating_duration_since(sent);
         shared.measure(|metrics| {
-            metrics.add(Name::Poll, &[&side.task], 1);
-            metrics.time(Name::PollTime, &[&side.task, success(&meaning)], duration);
-            if let Err(trouble) = &meaning {
-                metrics.add(Name::PollError, &[&side.task, &trouble.code()], 1);
+            metrics.add(Name::Poll, &[&slots.task], 1);
+            metrics.time(Name::PollTime, &[&slots.task, success(&meaning)], duration);
+            if let Err(failure) = &meaning {
+                metrics.add(Name::PollError, &[&slots.task, &failure.code()], 1);
             }
         });
         match &meaning {
             Ok(_) => {
-                side.polls.worked(now, &side.task);
-                shared.emit(side, || EventKind::PollCompleted { duration, tasks_received: received });
+                slots.polls.worked(now, &slots.task);
+                shared.emit(slots, || EventKind::PollCompleted { duration, tasks_received: received });
             }
-            Err(trouble) => {
-                if !trouble.is_of_link() {
-                    side.polls.failed(now, &side.task, &trouble.to_string());
+            Err(failure) => {
+                if !failure.is_of_link() {
+                    slots.polls.failed(now, &slots.task, &failure.to_string());
                 }
-                shared.emit(side, || EventKind::PollFailure { duration, cause: trouble.to_string() });
+                shared.emit(slots, || EventKind::PollFailure { duration, cause: failure.to_string() });
             }
         }
         shared.tell_after(put_off, replied(worker, call, reply(&meaning)));
     }
 
-    pub(super) fn update(
-        &mut self,
-        worker: u16,
-        side: &Side,
-        call: CallId,
-        slot: SlotId,
-        attempt: u16,
-        take_next: bool,
-    ) {
+    pub(super) fn extend(&mut self, worker: u16, slots: &WorkerSlots, call: CallId, entry: EntryId) {
         let shared = Arc::clone(&self.shared);
-        let Some((held, report)) = side.held(slot).and_then(|held| Some((Arc::clone(&held), held.report()?)))
-        else {
-            // A slot without a payload cannot be reported; that would be a mistake of the runner's.
+        let Some(held) = slots.held(entry) else {
             return shared.tell(replied(worker, call, Err(CallError::new(Fault::Rejected))));
         };
-        held.attempt(attempt);
-        let sent = shared.clock.now();
-        let deadline = sent.after(side.call_timeout);
-        let (kind, target) = if take_next {
-            (CallKind::UpdateV2, target::UPDATE_V2)
-        } else {
-            (CallKind::Update, target::UPDATE)
-        };
-        let mut put_off = Vec::new();
-        let mut take = |element: Element<'_>| put_off.extend(shared.receive(worker, side, call, element));
-        let (meaning, _) = self.call(&Call::post(kind, target, &report.body, deadline), &mut take);
-        let now = shared.clock.now();
-        shared.measure(|metrics| {
-            metrics.time(Name::UpdateTime, &[&side.task, success(&meaning)], sent.until(now));
-            if let Err(trouble) = &meaning {
-                metrics.add(Name::UpdateError, &[&side.task, &trouble.code()], 1);
-            }
+        let facts = held.facts();
+        let body = encoded(|out| {
+            wire::encode_extend(&facts.task_id, &facts.workflow_id, &slots.worker_id, facts.lease, out)
         });
+        let deadline = shared.clock.now().saturating_add(slots.limit(&Action::Extend { call, entry }));
+        let (meaning, _) = self.plain_call(&Call::post(CallKind::Update, target::UPDATE, &body, deadline));
+        let now = shared.clock.now();
         match &meaning {
             Ok(_) => {
-                side.updates.worked(now, &side.task);
-                shared.counts.accepted(report.kind);
-                side.release(slot);
+                slots.extensions.worked(now, &slots.task);
+                slots.lapses.worked(now, &slots.task);
             }
-            Err(trouble) if trouble.is_of_link() || trouble.error.fault == Fault::Unsupported => {}
-            Err(trouble) => side.updates.failed(now, &side.task, &trouble.to_string()),
-        }
-        shared.tell_after(put_off, replied(worker, call, reply(&meaning)));
-    }
-
-    pub(super) fn extend(&mut self, worker: u16, side: &Side, call: CallId, slot: SlotId) {
-        let shared = Arc::clone(&self.shared);
-        let Some(held) = side.held(slot) else {
-            return shared.tell(replied(worker, call, Err(CallError::new(Fault::Rejected))));
-        };
-        let body = encoded(|out| wire::encode_extend(&held.facts.task_id, &held.facts.workflow_id, out));
-        let deadline = shared.clock.now().after(side.call_timeout);
-        let (meaning, _) = self.plain_call(&Call::post(CallKind::Update, target::UPDATE, &body, deadline));
-        if let Err(trouble) = &meaning {
-            shared.measure(|metrics| {
-                metrics.add(Name::ExtensionError, &[&side.task, &trouble.code()], 1);
-            });
-            tracing::warn!(task = held.facts.task_id, cause = %trouble, "a lease could not be extended");
+            Err(failure) => {
+                shared.measure(|metrics| {
+                    metrics.add(Name::ExtensionError, &[&slots.task, &failure.code()], 1);
+                });
+                // All tasks of a worker fail together; an unreachable server is said to be so already.
+                if !failure.is_of_link() && failure.error.fault != Fault::Gone {
+                    slots.extensions.failed_once(now, &slots.task, &failure.to_string());
+                }
+                tracing::debug!(task = facts.task_id, cause = %failure, "a lease could not be extended");
+            }
         }
         shared.tell(replied(worker, call, reply(&meaning)));
     }
 
-    pub(super) fn refuse(&mut self, worker: u16, side: &Side, call: CallId, key: TaskKey) {
+    /// Asks the server whether it still waits for a running task.
+    pub(super) fn ask(&mut self, worker: u16, slots: &WorkerSlots, call: CallId, entry: EntryId) {
         let shared = Arc::clone(&self.shared);
-        let facts = side.refused(key);
+        let unknown = || replied(worker, call, Err(CallError::new(Fault::Rejected)));
+        let Some(facts) = slots.held(entry).map(|held| held.facts()) else { return shared.tell(unknown()) };
+        let Ok(target) = target::task::<2048>(&facts.task_id) else { return shared.tell(unknown()) };
+        let deadline = shared.clock.now().saturating_add(slots.limit(&Action::Ask { call, entry }));
+        let (meaning, state) = self.state_call(&Call::get(CallKind::Other, &target, 1, deadline));
+        let reply = match (meaning, state) {
+            (Err(failure), _) => {
+                tracing::debug!(task = facts.task_id, cause = %failure, "the state of a task is not known");
+                Err(failure.error)
+            }
+            (Ok(_), TaskState::Ended) => Ok(Answer::Ended),
+            (Ok(_), TaskState::TimedOut) => Ok(Answer::TimedOut),
+            (Ok(_), TaskState::InProgress | TaskState::Scheduled | TaskState::Unknown) => DONE,
+        };
+        shared.tell(replied(worker, call, reply));
+    }
+
+    pub(super) fn give_back(&mut self, worker: u16, slots: &WorkerSlots, call: CallId, key: TaskKey) {
+        let shared = Arc::clone(&self.shared);
+        let facts = slots.surplus(key);
         let meaning = match &facts {
             Some(facts) => {
-                let body = give_back_body(facts, &side.worker_id);
-                let deadline = shared.clock.now().after(side.call_timeout);
+                let body = give_back_body(facts, &slots.worker_id);
+                let deadline =
+                    shared.clock.now().saturating_add(slots.limit(&Action::GiveBack { call, key }));
                 self.plain_call(&Call::post(CallKind::Update, target::UPDATE, &body, deadline)).0
             }
-            None => Err(Trouble::said(Fault::Rejected, "a task to be given back is not known any more")),
+            None => Err(CallFailure::said(Fault::Rejected, "a task to be given back is not known any more")),
         };
-        match &meaning {
-            Ok(_) => count(&shared.counts.given_back),
-            Err(trouble) => tracing::warn!(task = facts.map(|facts| facts.task_id), cause = %trouble,
-                "a surplus task could not be given back; its lease has to end"),
-        }
-        // The machine repeats it only where nothing was sent.
-        if !matches!(&meaning, Err(trouble) if trouble.error.fault == Fault::NotSent) {
-            side.forget_refused(key);
+        if meaning.is_ok() {
+            count(&shared.counts.given_back);
         }
         shared.tell(replied(worker, call, reply(&meaning)));
+        // Where it had no effect the machine may ask for it again.
+        let repeats = shared.scheduler.look(|hub| {
+            hub.members().get(usize::from(worker)).is_some_and(|member| member.machine().gives_back(key))
+        });
+        if repeats {
+            return;
+        }
+        slots.forget_surplus(key);
+        if let Err(failure) = &meaning {
+            tracing::warn!(task = facts.map(|facts| facts.task_id), cause = %failure,
+                "a surplus task could not be given back; its lease has to end");
+        }
     }
 
     pub(super) fn refresh(&mut self, call: CallId) {
@@ -244,7 +288,7 @@ impl Performer {
             return shared.tell(HubInput::Refreshed { call, reply: Ok(Answer::NoAuth) });
         };
         let body = encoded(|out| wire::encode_token_request(&credentials.key, &credentials.secret, out));
-        let deadline = shared.clock.now().after(TOKEN_TIMEOUT);
+        let deadline = shared.clock.now().saturating_add(TOKEN_TIMEOUT);
         let (meaning, answer) = self.plain_call(&Call::post(CallKind::Token, target::TOKEN, &body, deadline));
         let now = shared.clock.now();
         let outcome = meaning.and_then(|accepted| match accepted {
@@ -254,9 +298,10 @@ impl Performer {
                     let token: String = token.chars().collect();
                     Ok((Answer::Token { valid_for: None }, Some(Arc::from(token))))
                 }
-                Err(_) => {
-                    Err(Trouble::said(Fault::Unknown, "the answer to the token request has no token in it"))
-                }
+                Err(_) => Err(CallFailure::said(
+                    Fault::Unknown,
+                    "the answer to the token request has no token in it",
+                )),
             },
         });
         match &outcome {
@@ -267,105 +312,143 @@ impl Performer {
                     tracing::info!("the server knows no tokens; going on without one");
                 }
             }
-            Err(trouble) if trouble.is_of_link() => {}
-            Err(trouble) => shared.auth.failed(now, "the runner", &trouble.to_string()),
+            Err(failure) if failure.is_of_link() => {}
+            Err(failure) => shared.auth.failed(now, "the runner", &failure.to_string()),
         }
-        let reply = outcome.map(|(answer, _)| answer).map_err(|trouble| trouble.error);
+        let reply = outcome.map(|(answer, _)| answer).map_err(|failure| failure.error);
         shared.tell(HubInput::Refreshed { call, reply });
     }
 }
 
-impl Side {
+impl WorkerSlots {
+    /// How long the call of an action may take.
+    pub(super) fn limit(&self, action: &Action) -> Duration {
+        self.policy.time_limit(action, false)
+    }
+
     /// Path and query of a poll.
     pub(super) fn poll_target(&self, wanted: u16, wait: Duration) -> Result<String, target::TargetError> {
         let target = target::poll::<2048>(&self.task, &self.worker_id, wanted, wait, self.domain.as_deref())?;
         Ok(target.as_str().to_owned())
     }
 
-    fn refused(&self, key: TaskKey) -> Option<Facts> {
-        lock(&self.refused).iter().find(|(of, _)| *of == key).map(|(_, facts)| facts.clone())
+    fn surplus(&self, key: TaskKey) -> Option<TaskFacts> {
+        lock(&self.surplus).iter().find(|(of, _)| *of == key).map(|(_, facts)| facts.clone())
     }
 
-    fn forget_refused(&self, key: TaskKey) {
-        lock(&self.refused).retain(|(of, _)| *of != key);
+    fn forget_surplus(&self, key: TaskKey) {
+        lock(&self.surplus).retain(|(of, _)| *of != key);
     }
 }
 
 impl Shared {
     /// Takes one element of an answer: a task becomes a job. Answers what must wait until the answer has been read.
-    fn receive(
+    pub(super) fn receive(
         self: &Arc<Self>,
         worker: u16,
-        side: &Side,
+        slots: &WorkerSlots,
         call: CallId,
         element: Element<'_>,
     ) -> Option<HubAction> {
         let (meta, facts, payload) = match element {
-            Element::Task(task) => (task.meta(), facts(&task), payload(side, &task)),
+            Element::Task(task) => {
+                let meta = task.meta();
+                let until = meta.give_back_within.map(|within| {
+                    unix_millis().saturating_add(i64::try_from(within.as_millis()).unwrap_or(i64::MAX))
+                });
+                (meta, TaskFacts { give_back_until_ms: until, ..facts(&task) }, payload(slots, &task))
+            }
             Element::Bad { ids, misfit } => {
-                let facts = Facts {
+                let facts = TaskFacts {
                     task_id: ids.task.as_str().to_owned(),
                     workflow_id: ids.workflow.as_str().to_owned(),
-                    task_type: side.task.clone(),
+                    task_type: slots.task.clone(),
                     polled_output: "{}".to_owned(),
-                    ..Facts::default()
+                    ..TaskFacts::default()
                 };
-                let meta = TaskMeta { key: ids.key(), response_timeout: None };
+                let meta = TaskMeta::new(ids.key(), None);
                 (meta, facts, Payload::Unfit(misfit.reason().as_str().to_owned()))
             }
             Element::Unreportable { misfit } => {
                 count(&self.counts.unreportable);
-                tracing::error!(worker = side.task, cause = %misfit, "the server sent a task that cannot even be reported");
+                tracing::error!(worker = slots.task, cause = %misfit, "the server sent a task that cannot even be reported");
                 return None;
             }
         };
         let input = Input::Leased { call, task: meta };
         self.lease(worker, input, |action| match action {
-            Action::Run { slot, key } if key == meta.key => {
-                side.keep(Held::new(slot, facts, payload));
-                Kept::Job
+            Action::Run { entry, key } if key == meta.key => {
+                slots.keep(HeldTask::new(entry, facts, payload));
+                LeaseReply::Job
             }
-            Action::Refuse { key, .. } if key == meta.key => {
-                let mut refused = lock(&side.refused);
-                if refused.len() >= REFUSED_MAX {
-                    refused.remove(0);
+            Action::GiveBack { key, .. } if key == meta.key => {
+                let mut surplus = lock(&slots.surplus);
+                if surplus.len() >= SURPLUS_MAX {
+                    surplus.remove(0);
                 }
-                refused.push((key, facts));
-                Kept::Later
+                surplus.push((key, facts));
+                LeaseReply::Later
+            }
+            Action::Adopt { entry, key } if key == meta.key => {
+                self.adopt(slots, entry, facts);
+                LeaseReply::Dropped
             }
             Action::Ignore { key } if key == meta.key => {
                 tracing::debug!(task = facts.task_id, "a task was delivered again that is here already");
-                Kept::Dropped
+                LeaseReply::Dropped
             }
             Action::Run { .. }
-            | Action::Refuse { .. }
+            | Action::GiveBack { .. }
             | Action::Ignore { .. }
             | Action::Recall { .. }
+            | Action::Lapsed { .. }
+            | Action::Adopt { .. }
             | Action::Refresh { .. }
             | Action::Extend { .. }
+            | Action::Ask { .. }
             | Action::Update { .. }
             | Action::Poll { .. }
             | Action::Spill { .. }
             | Action::Discard { .. }
             | Action::Wait { .. }
-            | Action::Stopped => Kept::Job,
+            | Action::Stopped => LeaseReply::Job,
         })
     }
 }
 
-fn facts(task: &TaskView<'_>) -> Facts {
-    Facts {
+impl Shared {
+    /// The run in an entry goes on for the server's retry of its task. Called while the hub is stepped.
+    fn adopt(&self, slots: &WorkerSlots, entry: EntryId, facts: TaskFacts) {
+        let Some(held) = slots.held(entry) else { return };
+        let task = facts.task_id.clone();
+        self.note_lease(slots, &held, &facts);
+        let before = held.adopt(facts);
+        count(&self.counts.adopted);
+        self.measure(|metrics| metrics.add(Name::RetryAdopted, &[&slots.task], 1));
+        tracing::info!(
+            worker = slots.task,
+            task,
+            before = before.task_id,
+            "the retry of a task whose lease had ended came while it still runs here; that run goes on for it"
+        );
+    }
+}
+
+fn facts(task: &TaskView<'_>) -> TaskFacts {
+    TaskFacts {
         task_id: task.ids.task.as_str().to_owned(),
         workflow_id: task.ids.workflow.as_str().to_owned(),
         task_type: task.task_type.chars().collect(),
         retry_count: task.retry_count,
         poll_count: task.poll_count,
         polled_output: String::from_utf8_lossy(task.output).into_owned(),
+        lease: task.response_timeout.unwrap_or_default(),
+        give_back_until_ms: None,
     }
 }
 
-fn payload(side: &Side, task: &TaskView<'_>) -> Payload {
-    let ours = side.task.as_str();
+fn payload(slots: &WorkerSlots, task: &TaskView<'_>) -> Payload {
+    let ours = slots.task.as_str();
     if !task.task_type.is_empty() && task.task_type != *ours && task.def_name != *ours {
         let theirs: String = task.task_type.chars().take(100).collect();
         return Payload::Unfit(format!("the server sent a task of type `{theirs}` to a worker for `{ours}`"));
@@ -376,17 +459,17 @@ fn payload(side: &Side, task: &TaskView<'_>) -> Payload {
     }
 }
 
-const fn success<T, E>(end: &Result<T, E>) -> &'static str {
+pub(super) const fn success<T, E>(end: &Result<T, E>) -> &'static str {
     if end.is_ok() { "SUCCESS" } else { "FAILURE" }
 }
 
-fn reply(meaning: &Result<Accepted, Trouble>) -> Reply {
+pub(super) fn reply(meaning: &Result<Accepted, CallFailure>) -> Reply {
     match meaning {
         Ok(_) => DONE,
-        Err(trouble) => Err(trouble.error),
+        Err(failure) => Err(failure.error),
     }
 }
 
-const fn replied(worker: u16, call: CallId, reply: Reply) -> HubInput {
+pub(super) const fn replied(worker: u16, call: CallId, reply: Reply) -> HubInput {
     HubInput::Worker { worker, input: Input::Replied { call, reply } }
 }

@@ -7,7 +7,7 @@ use downbeat_core::wire::target;
 use downbeat_core::wire::{CallKind, find, validate};
 
 use super::calls::Call;
-use super::perform::Performer;
+use super::performer::Performer;
 use crate::handler::Ending;
 use crate::metrics::Name;
 use crate::transport::Missing;
@@ -30,15 +30,15 @@ impl Performer {
         self.shared.measure(|metrics| {
             metrics.add(Name::ExternalPayload, &[task_type, "READ", "TASK_INPUT"], 1);
         });
-        let deadline = self.shared.clock.now().after(TIMEOUT);
+        let deadline = self.shared.clock.now().saturating_add(TIMEOUT);
         let call = Call::get(CallKind::Other, &target, 1, deadline);
         let (meaning, answer) = self.plain_call(&call);
         match meaning {
             Ok(_) => {}
-            Err(trouble) if trouble.error.fault == Fault::Rejected => {
+            Err(failure) if failure.error.fault == Fault::Rejected => {
                 return Err(terminal("the server does not say where that is"));
             }
-            Err(trouble) => return Err(passing(&format!("the server did not say where that is: {trouble}"))),
+            Err(failure) => return Err(passing(&format!("the server did not say where that is: {failure}"))),
         }
         let place: Option<String> = find(&answer, "uri")
             .ok()
@@ -46,7 +46,7 @@ impl Performer {
             .and_then(|value| value.text())
             .map(|text| text.chars().collect());
         let place = place.unwrap_or_default();
-        let deadline = self.shared.clock.now().after(TIMEOUT);
+        let deadline = self.shared.clock.now().saturating_add(TIMEOUT);
         let room = u64::try_from(self.shared.max_task).unwrap_or(u64::MAX);
         match self.shared.storage.get(&place, deadline, room) {
             Ok(input) if is_object(&input) => Ok(input),

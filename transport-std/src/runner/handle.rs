@@ -6,7 +6,10 @@ use std::sync::Arc;
 
 use downbeat_core::machine::{Control, HubInput, Input, Snapshot};
 
+use super::counts::Summary;
 use super::shared::Shared;
+use super::slots::WorkerSlots;
+use crate::context::CancelReason;
 use crate::metrics::Name;
 
 /// A runner at work. Dropping it leaves it at work.
@@ -26,9 +29,9 @@ impl Running {
     #[must_use]
     pub fn join(self) -> Summary {
         let shared = &self.handle.shared;
-        shared.crew.wait_ended();
+        shared.scheduler.wait_ended();
         shared.declare_over();
-        shared.crew.end_record();
+        shared.scheduler.end_record();
         shared.counts.summary()
     }
 }
@@ -49,11 +52,12 @@ impl Handle {
 
     /// Gives up what is held (results go to the store where there is one), then ends.
     pub fn abort(&self) {
-        tracing::warn!("aborting: running tasks are left to their leases");
-        for side in &self.shared.sides {
-            side.cancel_all();
-        }
+        let then = if self.shared.notes().is_some() { "the next start" } else { "their leases" };
+        tracing::warn!("aborting: running tasks are left to {then}");
+        let held: Vec<_> = self.shared.workers.iter().flat_map(WorkerSlots::all_held).collect();
         self.shared.tell_from_outside(HubInput::Control(Control::Abort));
+        // Not before: what a run that is broken off comes to is no result.
+        held.iter().for_each(|held| held.recall.cancel(CancelReason::Draining));
     }
 
     /// Stops polling for this task type; what runs goes on. Answers how many workers have it.
@@ -67,11 +71,11 @@ impl Handle {
     }
 
     fn control(&self, task: &str, control: Control) -> usize {
-        let workers = (0..).zip(&self.shared.sides).filter(|(_, side)| side.task == task);
+        let workers = (0..).zip(&self.shared.workers).filter(|(_, slots)| slots.task == task);
         workers
-            .map(|(worker, side)| {
+            .map(|(worker, slots)| {
                 if control == Control::Pause {
-                    self.shared.measure(|metrics| metrics.add(Name::Paused, &[&side.task], 1));
+                    self.shared.measure(|metrics| metrics.add(Name::Paused, &[&slots.task], 1));
                 }
                 let input = Input::Control(control);
                 self.shared.tell_from_outside(HubInput::Worker { worker, input });
@@ -82,14 +86,14 @@ impl Handle {
     /// The state of each worker, in the order in which they were added.
     #[must_use]
     pub fn snapshot(&self) -> Vec<WorkerState> {
-        self.shared.crew.look(|hub| {
+        self.shared.scheduler.look(|hub| {
             let states = hub.members().iter().map(|member| member.machine().snapshot());
-            let sides = self.shared.sides.iter();
-            sides
+            let workers = self.shared.workers.iter();
+            workers
                 .zip(states)
-                .map(|(side, state)| WorkerState {
-                    task: side.task.clone(),
-                    domain: side.domain.clone(),
+                .map(|(slots, state)| WorkerState {
+                    task: slots.task.clone(),
+                    domain: slots.domain.clone(),
                     state,
                 })
                 .collect()
@@ -111,13 +115,13 @@ impl Handle {
     /// Whether the runner has ended.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.shared.crew.has_ended()
+        self.shared.scheduler.has_ended()
     }
 }
 
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Handle").field("workers", &self.shared.sides.len()).finish_non_exhaustive()
+        f.debug_struct("Handle").field("workers", &self.shared.workers.len()).finish_non_exhaustive()
     }
 }
 
@@ -130,32 +134,4 @@ pub struct WorkerState {
     pub domain: Option<String>,
     /// The machine's state.
     pub state: Snapshot,
-}
-
-/// What a runner did, in numbers.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct Summary {
-    /// Tasks that were run.
-    pub tasks: u64,
-    /// Results that the server accepted: completed.
-    pub completed: u64,
-    /// Results that the server accepted: failed, to be retried.
-    pub failed: u64,
-    /// Results that the server accepted: failed for good.
-    pub failed_terminally: u64,
-    /// Results that the server accepted: in progress, to be called again.
-    pub in_progress: u64,
-    /// Tasks that were given back to the server: too many, or not done when the drain's time was over.
-    pub given_back: u64,
-    /// Results that went to the store.
-    pub stored: u64,
-    /// Results that the server took from the store, earlier runs' included.
-    pub resent: u64,
-    /// Results that were given up: rejected by the server, or unreported at an abort without a store.
-    pub given_up: u64,
-    /// Elements of polls that could not even be reported.
-    pub unreportable: u64,
-    /// Events that found the channel full.
-    pub events_dropped: u64,
 }

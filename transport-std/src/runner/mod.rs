@@ -1,17 +1,27 @@
 //! The runner: builder, start, and what can be said to it from other threads.
 
+mod admin;
 mod answer;
 mod calls;
 mod condition;
-mod crew;
+mod counts;
+mod credentials;
 mod external;
 mod handle;
-mod held;
+mod held_task;
+mod journal;
+mod leftover;
 mod perform;
+mod performer;
+mod refusals;
+mod report;
 mod resend;
+mod scheduler;
 mod shared;
 mod signals;
+mod slots;
 mod start;
+mod thread;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -20,19 +30,20 @@ use std::time::Duration;
 
 use downbeat_core::ports::Transport;
 
+use self::credentials::Credentials;
 use crate::config::{Environment, Setting};
 use crate::error::Error;
 use crate::event::Event;
-use crate::lean::TransportChoice;
 use crate::metrics::Metrics;
 use crate::record::Recording;
-use crate::store::Bounds;
+use crate::store::{Bounds, Journal};
+use crate::transport::{Factory, TransportChoice};
 use crate::worker::Worker;
 
-pub(crate) use crew::StdHub;
-pub(crate) use shared::{Factory, Shared};
+pub(crate) use leftover::EndProcess;
 
-pub use handle::{Handle, Running, Summary, WorkerState};
+pub use counts::Summary;
+pub use handle::{Handle, Running, WorkerState};
 
 /// Runs workers against one Conductor server: a builder, then [`Runner::run`] or [`Runner::start`].
 ///
@@ -47,6 +58,8 @@ pub struct Runner {
     pub(crate) max_calls: u16,
     pub(crate) store: Option<PathBuf>,
     pub(crate) store_bounds: Bounds,
+    pub(crate) journal: Journal,
+    pub(crate) end_process: Option<EndProcess>,
     pub(crate) max_task: usize,
     pub(crate) external_hosts: Option<Vec<String>>,
     pub(crate) ca_file: Option<PathBuf>,
@@ -74,19 +87,6 @@ const MAX_TASK: usize = 64 << 20;
 /// The least that it can be told to be.
 const MAX_TASK_LEAST: usize = 64 << 10;
 
-/// Key and secret. `Debug` shows neither.
-#[derive(Clone)]
-pub(crate) struct Credentials {
-    pub(crate) key: String,
-    pub(crate) secret: String,
-}
-
-impl std::fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Credentials(…)")
-    }
-}
-
 impl Runner {
     /// Starts a description of a runner for the API at `url`, which ends in `/api` for Conductor's own server.
     ///
@@ -101,6 +101,8 @@ impl Runner {
             max_calls: 16,
             store: None,
             store_bounds: Bounds::default(),
+            journal: Journal::default(),
+            end_process: None,
             max_task: MAX_TASK,
             external_hosts: None,
             ca_file: None,
@@ -124,13 +126,14 @@ impl Runner {
     ///   the first that is set, override what the code says of each worker; so do `conductor.worker.<task>.<property>`
     ///   and `conductor.worker.all.<property>`. Properties: `SLOTS` (also `THREAD_COUNT`, `CONCURRENCY`,
     ///   `BATCH_SIZE`), `DOMAIN`, `WORKER_ID`, `POLL_INTERVAL` (milliseconds; also `POLL_INTERVAL_MILLIS`,
-    ///   `POLLING_INTERVAL`), `PAUSED`. In `<TASK>` whatever is no letter or digit is `_`. [`variables`](crate::variables)
+    ///   `POLLING_INTERVAL`), `ASK_INTERVAL` (milliseconds, or `never`), `REPORT_TIMEOUT` and `STORE_AFTER` (milliseconds),
+    ///   `ON_LAPSE` (`finish` or `stop`), `PAUSED`. In `<TASK>` whatever is no letter or digit is `_`. [`variables`](crate::variables)
     ///   lists the names of one.
     ///
     /// # Errors
     /// No server is named, or only one of key and secret.
     pub fn from_env() -> Result<Self, Error> {
-        Self::from_environment(Environment::of_process())
+        Self::from_environment(Environment::from_process())
     }
 
     /// As [`Runner::from_env`], from variables that the caller gives.
@@ -257,18 +260,37 @@ impl Runner {
         self
     }
 
-    /// Keeps results that the server does not take in this directory (it is made), and sends them again from there,
-    /// also after a restart. A directory is one runner's at a time. Default: results stay in memory.
+    /// Keeps results in this directory until the server has taken them (it is made, mode 0700), and sends from there what
+    /// it does not take, also after a restart. A directory is one runner's at a time, and belongs to one server: with
+    /// another URL the runner does not start. [`Runner::journal`] says when a result is written. Default: results stay in
+    /// memory.
     #[must_use]
     pub fn store(mut self, directory: impl AsRef<Path>) -> Self {
         self.store = Some(directory.as_ref().to_owned());
         self
     }
 
-    /// Bytes that each part of the store holds at the most: results that wait, dead letters, damaged files. One file is
+    /// When results are written to the store; without one it has no effect. Default: [`Journal::Finish`].
+    #[must_use]
+    pub const fn journal(mut self, journal: Journal) -> Self {
+        self.journal = journal;
+        self
+    }
+
+    /// What ends a process that an earlier run of this store has left behind: it is called at the start, by a thread for each
+    /// process, with what [`Context::note_process`](crate::Context::note_process) was told. The process is to be gone when it
+    /// returns: then its task is given back. Default: such a process is named in the log alone.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn on_leftover_process(mut self, end: impl Fn(i32, u64) + Send + Sync + 'static) -> Self {
+        self.end_process = Some(EndProcess(Box::new(end)));
+        self
+    }
+
+    /// Bytes that each part of the store holds at the most: results that wait, dead letters, damaged files. One result is
     /// held, however large. Default: 1,073,741,824 (1 GiB).
     ///
-    /// Nothing is dropped at a bound. Where no more results may wait they stay in memory, and once no place is free no
+    /// Nothing is dropped at a bound. Where no more results may wait they stay in memory, and once no entry is free no
     /// task is asked for; where there is no room for a dead letter it waits with the others, and the server is asked
     /// again. Both are logged as errors.
     #[must_use]
@@ -277,7 +299,7 @@ impl Runner {
         self
     }
 
-    /// Files that each part of the store holds at the most, as [`Runner::store_max`]. Default 10,000.
+    /// Results or files that each part of the store holds at the most, as [`Runner::store_max`]. Default 10,000.
     #[must_use]
     pub const fn store_max_files(mut self, files: u64) -> Self {
         self.store_bounds.files = files;

@@ -5,14 +5,17 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use downbeat_core::machine::{
-    Action, CallError, CallId, Clock, Fault, HubAction, HubInput, Input, Loss, SlotId,
+    Action, CallError, CallId, Clock, EntryId, Fault, HubAction, HubInput, Input, Instead, Loss, RecallReason,
 };
-use downbeat_core::ports::Transport;
 
-use super::crew::DONE;
-use super::held::{Held, Payload, Report};
-use super::shared::{Shared, Side, count};
-use crate::context::{Context, Facts, lock};
+use super::counts::count;
+use super::held_task::{HeldTask, Payload, Report};
+use super::performer::Performer;
+use super::report::{Sending, Small, given_up, update_failed};
+use super::scheduler::DONE;
+use super::shared::Shared;
+use super::slots::WorkerSlots;
+use crate::context::{CancelReason, Context, TaskFacts, lock};
 use crate::event::EventKind;
 use crate::handler::{EndStatus, Ending};
 use crate::metrics::{Metrics, Name};
@@ -20,18 +23,7 @@ use crate::metrics::{Metrics, Name};
 /// How long a recalled task may take to end by itself before it is given back.
 const RECALL_GRACE: Duration = Duration::from_secs(1);
 
-/// A thread's means: what it shares with all, and its own transport.
-pub(crate) struct Performer {
-    pub(super) shared: Arc<Shared>,
-    pub(super) transport: Box<dyn Transport + Send>,
-}
-
 impl Performer {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        let transport = (shared.transports)();
-        Self { shared, transport }
-    }
-
     pub(crate) fn perform(&mut self, job: HubAction) {
         let shared = Arc::clone(&self.shared);
         let (worker, action) = match job {
@@ -39,81 +31,129 @@ impl Performer {
             HubAction::Refresh { call } => return self.refresh(call),
             HubAction::Wait { .. } | HubAction::Stopped => return,
         };
-        let Some(side) = shared.side(worker) else { return };
+        let Some(slots) = shared.slots(worker) else { return };
         match action {
-            Action::Run { slot, .. } => self.run(worker, side, slot),
-            Action::Poll { call, count, wait } => self.poll(worker, side, call, count, wait),
-            Action::Update { call, slot, attempt, take_next } => {
-                self.update(worker, side, call, slot, attempt, take_next);
+            Action::Run { entry, .. } => self.run(worker, slots, entry),
+            Action::Poll { call, count, wait } => self.poll(worker, slots, call, count, wait),
+            Action::Update { call, entry, attempt, take_next, instead } => {
+                self.update(worker, slots, Sending { call, entry, attempt, take_next, instead });
             }
-            Action::Extend { call, slot } => self.extend(worker, side, call, slot),
-            Action::Refuse { call, key } => self.refuse(worker, side, call, key),
-            Action::Recall { slot } => self.recall(worker, side, slot),
-            Action::Spill { call, slot } => self.spill(worker, side, call, slot),
-            Action::Discard { slot, why } => self.discard(side, slot, why),
-            Action::Ignore { .. } | Action::Refresh { .. } | Action::Wait { .. } | Action::Stopped => {}
+            Action::Extend { call, entry } => self.extend(worker, slots, call, entry),
+            Action::Ask { call, entry } => self.ask(worker, slots, call, entry),
+            Action::GiveBack { call, key } => self.give_back(worker, slots, call, key),
+            Action::Recall { entry, why } => self.recall(worker, slots, entry, why),
+            Action::Lapsed { entry } => {
+                if let Some(held) = slots.held(entry) {
+                    self.lapsed(slots, &held);
+                }
+            }
+            Action::Spill { call, entry, instead } => self.spill(worker, slots, call, (entry, instead)),
+            Action::Discard { entry, why } => self.discard(slots, entry, why),
+            Action::Adopt { .. }
+            | Action::Ignore { .. }
+            | Action::Refresh { .. }
+            | Action::Wait { .. }
+            | Action::Stopped => {}
         }
     }
 
     // ---------------------------------------------------------------- the user's code
 
-    fn run(&mut self, worker: u16, side: &Side, slot: SlotId) {
-        let Some(held) = side.held(slot) else { return };
+    fn run(&mut self, worker: u16, slots: &WorkerSlots, entry: EntryId) {
+        let Some(held) = slots.held(entry) else { return };
         let shared = Arc::clone(&self.shared);
         let started = shared.clock.now();
         count(&shared.counts.tasks);
-        let all_busy = side.running.fetch_add(1, Ordering::Relaxed) + 1 >= side.concurrency;
-        shared.emit(side, || EventKind::TaskExecutionStarted {
-            task_id: held.facts.task_id.clone(),
-            workflow_instance_id: held.facts.workflow_id.clone(),
-            worker_id: side.worker_id.clone(),
+        let all_busy = slots.running.fetch_add(1, Ordering::Relaxed) + 1 >= slots.concurrency;
+        let facts = held.facts();
+        shared.emit(slots, || EventKind::TaskExecutionStarted {
+            task_id: facts.task_id.clone(),
+            workflow_instance_id: facts.workflow_id.clone(),
+            worker_id: slots.worker_id.clone(),
         });
         shared.measure(|metrics| {
-            metrics.add(Name::ExecutionStarted, &[&side.task], 1);
-            metrics.add(Name::ActiveWorkers, &[&side.task], 1);
+            metrics.add(Name::ExecutionStarted, &[&slots.task], 1);
+            metrics.add(Name::ActiveWorkers, &[&slots.task], 1);
             if all_busy {
-                metrics.add(Name::QueueFull, &[&side.task], 1);
+                metrics.add(Name::QueueFull, &[&slots.task], 1);
             }
         });
-        let context = Context::new(held.facts.clone(), Arc::clone(&held.recall));
+        shared.note_lease(slots, &held, &facts);
+        let context = Context::new(facts, Arc::clone(&held.recall), shared.note_process.clone());
         let payload = lock(&held.input).take();
         let ending = match payload {
-            Some(Payload::Inline(input)) => side.handler.call(&input, &context),
-            Some(Payload::External(path)) => match self.fetch_input(&side.task, &path) {
-                Ok(input) => side.handler.call(&input, &context),
+            Some(Payload::Inline(input)) => slots.handler.call(&input, &context),
+            Some(Payload::External(path)) => match self.fetch_input(&slots.task, &path) {
+                Ok(input) => slots.handler.call(&input, &context),
                 Err(ending) => ending,
             },
             Some(Payload::Unfit(reason)) => Ending::failed(reason),
             None => Ending::failed("the task was started twice"),
         };
-        side.running.fetch_sub(1, Ordering::Relaxed);
+        slots.running.fetch_sub(1, Ordering::Relaxed);
         let finished = shared.clock.now();
-        let duration = started.until(finished);
-        let task = held.facts.task_id.as_str();
-        tracing::debug!(worker = side.task, task, status = word(&ending.status), took = ?duration, "task ended");
+        let duration = finished.saturating_duration_since(started);
+        let facts = held.facts();
+        let task = facts.task_id.as_str();
+        tracing::debug!(worker = slots.task, task, status = word(&ending.status), took = ?duration, "task ended");
         if matches!(ending.status, EndStatus::Failed(_) | EndStatus::Terminal(_))
-            && !side.has_failed.swap(true, Ordering::Relaxed)
+            && !slots.has_failed.swap(true, Ordering::Relaxed)
         {
             // Once: a service may fail tasks as a matter of course. What the reason says may be of the input.
             tracing::warn!(
-                worker = side.task,
+                worker = slots.task,
                 task,
                 status = word(&ending.status),
                 "the first task failed; the server has the reason, and the log has each task at `debug`"
             );
         }
-        shared.measure(|metrics| measure_end(metrics, side, &ending, duration));
-        shared.emit(side, || execution_ended(side, &held.facts, &ending, duration));
-        let report = Report::of_ending(&held.facts, &side.worker_id, &ending, &context.take_log());
+        shared.measure(|metrics| measure_end(metrics, slots, &ending, duration));
+        shared.emit(slots, || execution_ended(slots, &facts, &ending, duration));
+        let log = context.take_log();
+        let report = |facts: &TaskFacts| Report::from_ending(facts, &slots.worker_id, &ending, &log);
         if !shared.finish(worker, &held, report) {
             tracing::warn!(task, "a task ended after it was given back; its result is dropped");
         }
     }
 
-    fn recall(&self, worker: u16, side: &Side, slot: SlotId) {
+    fn recall(&self, worker: u16, slots: &WorkerSlots, entry: EntryId, why: RecallReason) {
         let shared = &self.shared;
-        let Some(held) = side.held(slot) else { return };
-        held.recall.cancel();
+        let Some(held) = slots.held(entry) else { return };
+        let reason = match why {
+            RecallReason::Drain => CancelReason::Draining,
+            RecallReason::Cancelled => CancelReason::WorkflowEnded,
+            RecallReason::Lapsed => CancelReason::LeaseLapsed,
+        };
+        // It is counted before the code can end, and its entry with it.
+        match why {
+            RecallReason::Drain => {}
+            RecallReason::Cancelled => shared.cancelled(slots, &held, "WorkflowEnded"),
+            RecallReason::Lapsed => {
+                self.lapsed(slots, &held);
+                shared.cancelled(slots, &held, "LeaseLapsed");
+            }
+        }
+        held.recall.cancel(reason);
+        if why == RecallReason::Drain {
+            self.end_or_give_back(worker, held);
+        }
+    }
+
+    /// By the worker's own clock the server has ended this task: that is said once for all that lapse together.
+    fn lapsed(&self, slots: &WorkerSlots, held: &HeldTask) {
+        let shared = &self.shared;
+        let facts = held.facts();
+        held.lapsed.store(true, Ordering::Release);
+        count(&shared.counts.lapsed);
+        shared.measure(|metrics| metrics.add(Name::LeaseLapsed, &[&slots.task], 1));
+        let said = format!("task {} was not extended within {:?}", facts.task_id, facts.lease);
+        slots.lapses.failed_once(shared.clock.now(), &slots.task, &said);
+        tracing::debug!(worker = slots.task, task = facts.task_id, "the task's lease is over");
+    }
+
+    /// Waits for a recalled task to end by itself, and gives it back where it does not in time.
+    fn end_or_give_back(&self, worker: u16, held: Arc<HeldTask>) {
+        let shared = &self.shared;
         let mut recalled = lock(&shared.recalled);
         let first = recalled.is_empty();
         recalled.push((worker, held));
@@ -121,10 +161,10 @@ impl Performer {
             return;
         }
         // The first of them waits for all: until they have ended by themselves, or the grace is over.
-        let until = shared.clock.now().after(RECALL_GRACE);
+        let until = shared.clock.now().saturating_add(RECALL_GRACE);
         loop {
             recalled.retain(|(_, held)| held.report().is_none());
-            let left = shared.clock.now().until(until);
+            let left = until.saturating_duration_since(shared.clock.now());
             if recalled.is_empty() || left.is_zero() {
                 break;
             }
@@ -134,30 +174,47 @@ impl Performer {
         let late = std::mem::take(&mut *recalled);
         drop(recalled);
         for (worker, held) in late {
-            let Some(side) = shared.side(worker) else { continue };
-            let report = Report::of_give_back(&held.facts, &side.worker_id);
+            let Some(slots) = shared.slots(worker) else { continue };
+            let report = |facts: &TaskFacts| Report::give_back(facts, &slots.worker_id);
             if shared.finish(worker, &held, report) {
-                tracing::info!(task = held.facts.task_id, "a running task is given back to the server");
+                tracing::info!(task = held.facts().task_id, "a running task is given back to the server");
             }
         }
     }
 
     // ---------------------------------------------------------------- the store
 
-    fn spill(&self, worker: u16, side: &Side, call: CallId, slot: SlotId) {
+    /// Hands a result to the store, or the report that takes its place: then the result itself is a dead letter.
+    fn spill(
+        &self,
+        worker: u16,
+        slots: &WorkerSlots,
+        call: CallId,
+        (entry, instead): (EntryId, Option<Instead>),
+    ) {
         let shared = &self.shared;
-        let reply = match (side.held(slot).and_then(|held| Some((held.report()?, held))), &shared.store) {
+        let reply = match (slots.held(entry).and_then(|held| Some((held.report()?, held))), &shared.store) {
             (Some((report, held)), Some(store)) => {
-                match store.keep(&report.body, shared.is_aborted(worker)) {
+                let small = instead.map(|why| Small::new(slots, &held, &report, why));
+                if let Some(small) = &small {
+                    // First: it is the task's result, and the store holds one of each.
+                    shared.bury_once(slots, &held, &report, small);
+                }
+                let body = small.as_ref().map_or(&report.body, |small| &small.report.body);
+                match store.keep(&held.facts().task_id, body, shared.is_aborted(worker)) {
                     Ok(()) => {
                         shared.keeps.worked(shared.clock.now(), "the store");
                         count(&shared.counts.stored);
-                        shared.measure(|metrics| metrics.add(Name::ResultStored, &[&side.task], 1));
+                        shared.measure(|metrics| metrics.add(Name::ResultStored, &[&slots.task], 1));
                         shared.measure_store();
-                        shared.emit(side, || {
-                            update_failed(side, &held, &report, "the result is kept in the store")
-                        });
-                        side.release(slot);
+                        if let Some(small) = &small {
+                            shared.replaced(slots, &held, &report, small);
+                        } else {
+                            let what = "the result is kept in the store";
+                            shared.emit(slots, || update_failed(slots, &held, &report, what));
+                        }
+                        shared.settle(slots, &held, false);
+                        slots.release(entry);
                         DONE
                     }
                     Err(cause) => {
@@ -171,54 +228,75 @@ impl Performer {
         shared.tell(HubInput::Worker { worker, input: Input::Replied { call, reply } });
     }
 
-    fn discard(&self, side: &Side, slot: SlotId, why: Loss) {
+    fn discard(&self, slots: &WorkerSlots, entry: EntryId, why: Loss) {
         let shared = &self.shared;
-        let Some(held) = side.held(slot) else { return };
-        side.release(slot);
+        let Some(held) = slots.take_discarded(entry) else { return };
+        shared.settle(slots, &held, false);
         let Some(report) = held.report() else { return };
+        let facts = held.facts();
+        let (worker, task) = (slots.task.as_str(), facts.task_id.as_str());
+        let buries = matches!(why, Loss::Rejected | Loss::Refused) && report.is_result();
+        // What is aborted is given back, or sent, at the next start.
+        if !buries && why != Loss::Aborted {
+            shared.forget(&held);
+        }
         let what = match why {
             Loss::Rejected => "the server will never take this result",
+            Loss::Refused => {
+                "the server refused this result, and the report that the task failed, again and again"
+            }
+            Loss::Aborted if shared.store.is_some() => {
+                "aborted before the server took the result, and it could not be stored"
+            }
             Loss::Aborted => "aborted before the server took the result, and there is no store",
             Loss::UnsafeYield => {
                 "the progress may have been taken; to repeat it could disturb the task's next run"
             }
             Loss::GaveUp => "four tries failed",
+            Loss::Ended => {
+                if !held.recall.reason().is_some_and(|reason| reason != CancelReason::Draining) {
+                    shared.cancelled(slots, &held, "WorkflowEnded");
+                }
+                tracing::debug!(worker, task, "the server has ended the task; its result is nobody's");
+                return;
+            }
         };
+        if why == Loss::Aborted && !report.is_result() && shared.notes().is_some() {
+            tracing::info!(
+                worker,
+                task,
+                "aborted before the server took the task back; the next start sees to it"
+            );
+            return;
+        }
         // A yield is no result (S2): the server delivers its task again.
-        if why != Loss::UnsafeYield {
+        if why == Loss::UnsafeYield {
+            tracing::warn!(worker, task, "{what}");
+        } else {
             count(&shared.counts.given_up);
-            shared.measure(|metrics| metrics.add(Name::ResultGivenUp, &[&side.task, given_up(why)], 1));
+            shared.measure(|metrics| metrics.add(Name::ResultGivenUp, &[&slots.task, given_up(why)], 1));
+            if buries {
+                shared.bury(slots, &held, &report, what);
+            } else {
+                tracing::error!(worker, task, "{what}");
+            }
         }
-        let id = &held.facts.task_id;
-        match (&shared.store, why) {
-            (Some(store), Loss::Rejected) => match store.bury(&report.body) {
-                Ok(path) => {
-                    shared.measure_store();
-                    tracing::error!(task = id, dead_letter = %path.display(), "{what}; it is kept");
-                }
-                Err(cause) => {
-                    let cause = store.said(&cause);
-                    tracing::error!(
-                        task = id,
-                        cause,
-                        "{what}, nor could it be stored: it is in the event alone"
-                    );
-                }
-            },
-            (_, Loss::UnsafeYield) => tracing::warn!(task = id, "{what}"),
-            (_, Loss::Rejected | Loss::Aborted | Loss::GaveUp) => tracing::error!(task = id, "{what}"),
-        }
-        shared.emit(side, || update_failed(side, &held, &report, what));
+        shared.emit(slots, || update_failed(slots, &held, &report, what));
     }
 }
 
-/// A metric's label.
-const fn given_up(why: Loss) -> &'static str {
-    match why {
-        Loss::Rejected => "Rejected",
-        Loss::Aborted => "Aborted",
-        Loss::UnsafeYield => "UnsafeYield",
-        Loss::GaveUp => "GaveUp",
+impl Shared {
+    /// Nobody waits for a run, or for its result, any more: that is no failure of anybody's.
+    fn cancelled(&self, slots: &WorkerSlots, held: &HeldTask, reason: &str) {
+        count(&self.counts.cancelled);
+        self.measure(|metrics| metrics.add(Name::RunCancelled, &[&slots.task, reason], 1));
+        let facts = held.facts();
+        tracing::info!(
+            worker = slots.task,
+            task = facts.task_id,
+            reason,
+            "nobody waits for this task any more; its run is stopped, and nothing is reported"
+        );
     }
 }
 
@@ -228,14 +306,14 @@ const fn word(status: &EndStatus) -> &'static str {
         EndStatus::Completed => "COMPLETED",
         EndStatus::Failed(_) => "FAILED",
         EndStatus::Terminal(_) => "FAILED_WITH_TERMINAL_ERROR",
-        EndStatus::InProgress(_) => "IN_PROGRESS",
+        EndStatus::InProgress(_) | EndStatus::GivenBack => "IN_PROGRESS",
     }
 }
 
-fn measure_end(metrics: &Metrics, side: &Side, ending: &Ending, duration: Duration) {
-    let task = side.task.as_str();
+fn measure_end(metrics: &Metrics, slots: &WorkerSlots, ending: &Ending, duration: Duration) {
+    let task = slots.task.as_str();
     let exception = match ending.status {
-        EndStatus::Completed | EndStatus::InProgress(_) => None,
+        EndStatus::Completed | EndStatus::InProgress(_) | EndStatus::GivenBack => None,
         EndStatus::Failed(_) => Some("Retryable"),
         EndStatus::Terminal(_) => Some("Terminal"),
     };
@@ -251,12 +329,12 @@ fn measure_end(metrics: &Metrics, side: &Side, ending: &Ending, duration: Durati
     }
 }
 
-fn execution_ended(side: &Side, facts: &Facts, ending: &Ending, duration: Duration) -> EventKind {
+fn execution_ended(slots: &WorkerSlots, facts: &TaskFacts, ending: &Ending, duration: Duration) -> EventKind {
     let task_id = facts.task_id.clone();
     let workflow_instance_id = facts.workflow_id.clone();
-    let worker_id = side.worker_id.clone();
+    let worker_id = slots.worker_id.clone();
     let (cause, is_retryable) = match &ending.status {
-        EndStatus::Completed | EndStatus::InProgress(_) => {
+        EndStatus::Completed | EndStatus::InProgress(_) | EndStatus::GivenBack => {
             let output_size_bytes = ending.output.len();
             return EventKind::TaskExecutionCompleted {
                 task_id,
@@ -276,16 +354,5 @@ fn execution_ended(side: &Side, facts: &Facts, ending: &Ending, duration: Durati
         duration,
         cause,
         is_retryable,
-    }
-}
-
-fn update_failed(side: &Side, held: &Held, report: &Report, cause: &str) -> EventKind {
-    EventKind::TaskUpdateFailure {
-        task_id: held.facts.task_id.clone(),
-        workflow_instance_id: held.facts.workflow_id.clone(),
-        worker_id: side.worker_id.clone(),
-        cause: cause.to_owned(),
-        retry_count: held.attempts(),
-        task_result: String::from_utf8_lossy(&report.body).into_owned(),
     }
 }

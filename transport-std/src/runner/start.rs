@@ -6,18 +6,21 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, RwLock};
 use downbeat_core::machine::{Clock, Control, Hub, HubInput, HubPolicy, Input, LONG_POLL_MAX, PolicyError};
 
 use super::condition::Condition;
-use super::crew::{Crew, StdMachine, StdMember};
+use super::counts::Counts;
 use super::handle::{Handle, Running};
-use super::shared::{Counts, Shared, Side};
-use super::{OwnTransport, Runner, resend, signals};
-use crate::admin;
+use super::leftover::{self, EndProcess};
+use super::scheduler::Scheduler;
+use super::shared::Shared;
+use super::slots::WorkerSlots;
+use super::{OwnTransport, Runner, admin, resend, signals};
 use crate::clock::{StdClock, unix_millis};
+use crate::context::NoteProcess;
 use crate::error::Error;
+use crate::hub::{BoxedMachine, BoxedMember};
 use crate::metrics::{Metrics, Name};
-use crate::record::{Facts, Recorder};
-use crate::store::Store;
-use crate::transport::{self, Storage};
-use crate::trust::Trust;
+use crate::record::{RecordHeader, Recorder};
+use crate::store::{Journal, Left, Recovered, Store};
+use crate::transport::{self, Storage, Trust};
 use crate::worker::Worker;
 
 /// Threads for what needs none of the slots' and none of the calls': the store, and the leader.
@@ -43,27 +46,31 @@ impl Runner {
         };
         let storage = Storage::new(&url, clock, trust, self.external_hosts.take());
         let paused: Vec<bool> = self.workers.iter().map(|worker| worker.paused).collect();
-        let crew = self.crew(&clock)?;
+        let (store, recovered) = self.open_store(&url)?;
+        self.make_room(&recovered);
+        let scheduler = self.scheduler(&clock)?;
         let worker_id = self.worker_id.take().unwrap_or_else(host_and_process);
-        let sides: Box<[Side]> = std::mem::take(&mut self.workers)
+        let workers: Box<[WorkerSlots]> = std::mem::take(&mut self.workers)
             .into_iter()
-            .map(|worker| Side::new(worker, &worker_id))
+            .map(|worker| WorkerSlots::new(worker, &worker_id))
             .collect();
-        for side in &sides {
-            check_names(side)?;
+        for slots in &workers {
+            check_names(slots)?;
         }
         let refused = |cause| Error::System { what: "the admin endpoint's address", cause };
         let listener = self.admin.map(admin::listen).transpose().map_err(refused)?;
+        let store = store.map(Arc::new);
         let shared = Arc::new(Shared {
+            note_process: store.as_ref().map(note_process),
             clock,
-            crew,
-            sides,
+            scheduler,
+            workers,
             transports,
             storage,
             max_task: self.max_task,
             credentials: self.credentials.take(),
             token: RwLock::new(None),
-            store: self.store.as_deref().map(|path| Store::open(path, self.store_bounds)).transpose()?,
+            store,
             events: self.events.take(),
             metrics: self.metrics.take(),
             admin: listener.as_ref().map(|(_, address)| *address),
@@ -71,7 +78,7 @@ impl Runner {
             link: Condition::new("the server cannot be reached", "the server can be reached again"),
             auth: Condition::new("the server gives no token", "the server gives tokens again"),
             keeps: Condition::grave(
-                "results cannot be stored; they stay in memory, and with no place free no task is asked for",
+                "results cannot be stored; they stay in memory, and with no entry free no task is asked for",
                 "results can be stored again",
             ),
             recalled: Mutex::default(),
@@ -83,11 +90,38 @@ impl Runner {
         if let (Some((listener, _)), Some(metrics)) = (listener, &shared.metrics) {
             serve_admin(listener, &shared, metrics.clone())?;
         }
-        launch(&shared, &paused, self.signals)
+        launch(&shared, &paused, self.signals, (recovered, self.end_process.take()))
     }
 
-    /// The hub with its machines, and the bounds of its crew.
-    fn crew(&self, clock: &StdClock) -> Result<Crew, Error> {
+    /// The store, where there is to be one.
+    fn open_store(&self, url: &str) -> Result<(Option<Store>, Recovered), Error> {
+        let Some(path) = self.store.as_deref() else { return Ok((None, Recovered::default())) };
+        let (store, recovered) = Store::open(path, url, self.store_bounds, self.journal)?;
+        for warning in &recovered.warnings {
+            tracing::warn!("{warning}");
+        }
+        if recovered.results > 0 {
+            tracing::info!(
+                results = recovered.results,
+                "results of an earlier run wait in the store; they are sent first"
+            );
+        }
+        Ok((Some(store), recovered))
+    }
+
+    /// Makes the tables large enough for all that an earlier run had in hand, with more slots than this one maybe: what has
+    /// no entry has nobody to extend its lease.
+    fn make_room(&mut self, recovered: &Recovered) {
+        for worker in &mut self.workers {
+            let is_of = |left: &&Left| left.task_type == worker.task;
+            let left = recovered.finished.iter().chain(&recovered.give_back).filter(is_of).count();
+            let left = u16::try_from(left).unwrap_or(u16::MAX);
+            worker.table = Some(worker.capacity().max(left));
+        }
+    }
+
+    /// The hub with its machines, and the bound of its threads.
+    fn scheduler(&self, clock: &StdClock) -> Result<Scheduler, Error> {
         let mut members = Vec::new();
         let mut slots = 0;
         let seed = seed();
@@ -106,7 +140,7 @@ impl Runner {
         let of_all = |cause| Error::Policy { task: "*".to_owned(), cause };
         let hub = Hub::new(members.into_boxed_slice(), policy, seed).map_err(of_all)?;
         let recorder = self.recorder(seed, clock)?;
-        Ok(Crew::new(hub, recorder, slots + usize::from(self.max_calls) + SPARE_THREADS))
+        Ok(Scheduler::new(hub, recorder, slots + usize::from(self.max_calls) + SPARE_THREADS))
     }
 
     fn recorder(&self, seed: u64, clock: &StdClock) -> Result<Option<Recorder>, Error> {
@@ -115,38 +149,43 @@ impl Runner {
         let epoch_ms = u64::try_from(unix_millis().saturating_sub(since)).unwrap_or(0);
         let names = self.workers.iter().map(|worker| worker.task.clone()).collect();
         let path = recording.file.clone();
-        let recorder = Recorder::start(recording, Facts { seed, epoch_ms, names });
+        let recorder = Recorder::start(recording, RecordHeader { seed, epoch_ms, names });
         recorder.map(Some).map_err(|cause| Error::Record { path, cause })
     }
 
-    fn member(&self, worker: &Worker, seed: u64) -> Result<StdMember, Error> {
+    fn member(&self, worker: &Worker, seed: u64) -> Result<BoxedMember, Error> {
         let of_worker = |cause: PolicyError| Error::Policy { task: worker.task.clone(), cause };
         let mut policy = worker.policy;
         policy.max_calls = self.max_calls;
         policy.authenticated = self.credentials.is_some();
         policy.store = self.store.is_some();
+        policy.journaled = policy.store && self.journal != Journal::Off;
         policy.drain_timeout = self.drain_timeout;
         let capacity = usize::from(worker.capacity());
         policy.check(capacity).map_err(of_worker)?;
         let table = vec![Default::default(); capacity].into_boxed_slice();
-        let machine = StdMachine::with_storage(table, policy, seed).map_err(of_worker)?;
-        Ok(StdMember::new(machine))
+        let machine = BoxedMachine::with_storage(table, policy, seed).map_err(of_worker)?;
+        Ok(BoxedMember::new(machine))
     }
 }
 
-/// Starts what runs: pauses first, then the signals' thread, the store's, the crew.
-fn launch(shared: &Arc<Shared>, paused: &[bool], listens: bool) -> Result<Running, Error> {
+/// Starts what runs: pauses first, then the signals' thread, the store's, the scheduler's.
+fn launch(
+    shared: &Arc<Shared>,
+    paused: &[bool],
+    listens: bool,
+    (recovered, end_process): (Recovered, Option<EndProcess>),
+) -> Result<Running, Error> {
     let handle = Handle { shared: Arc::clone(shared) };
-    if paused.contains(&true) {
-        // All at once, so that none polls before its own pause; then the others go on.
+    // All at once, so that none asks for tasks before its own pause, and before all that an earlier run had in hand has its
+    // place; then the others go on.
+    let pauses = paused.contains(&true) || recovered.has_tasks();
+    if pauses {
         shared.tell_before_start(HubInput::Control(Control::Pause));
-        for (worker, _) in (0..).zip(paused).filter(|(_, paused)| !**paused) {
-            shared.tell_before_start(HubInput::Worker { worker, input: Input::Control(Control::Resume) });
-        }
     }
     shared.measure(|metrics| {
-        for (side, _) in shared.sides.iter().zip(paused).filter(|(_, paused)| **paused) {
-            metrics.add(Name::Paused, &[&side.task], 1);
+        for (slots, _) in shared.workers.iter().zip(paused).filter(|(_, paused)| **paused) {
+            metrics.add(Name::Paused, &[&slots.task], 1);
         }
     });
     shared.measure_store();
@@ -154,16 +193,32 @@ fn launch(shared: &Arc<Shared>, paused: &[bool], listens: bool) -> Result<Runnin
         signals::watch(handle.clone())?;
     }
     let refused = |what| move |cause| Error::System { what, cause };
+    let rest = leftover::take_back(shared, recovered);
+    for (worker, _) in (0..).zip(paused).filter(|(_, paused)| pauses && !**paused) {
+        shared.tell_before_start(HubInput::Worker { worker, input: Input::Control(Control::Resume) });
+    }
     if shared.store.is_some() {
         let shared = Arc::clone(shared);
         let thread = std::thread::Builder::new().name("downbeat-store".to_owned());
         thread.spawn(move || resend::send_stored(&shared)).map_err(refused("the store's thread"))?;
     }
-    shared.start_crew().map_err(refused("the first thread"))?;
-    for side in &shared.sides {
-        tracing::info!(worker = side.task, domain = side.domain, worker_id = side.worker_id, "polling");
+    shared.start_threads().map_err(refused("the first thread"))?;
+    rest.see_to(shared, end_process).map_err(refused("a thread for an earlier run's tasks"))?;
+    for slots in &shared.workers {
+        tracing::info!(worker = slots.task, domain = slots.domain, worker_id = slots.worker_id, "polling");
     }
     Ok(Running { handle })
+}
+
+/// Notes the process of a task's command in the store.
+fn note_process(store: &Arc<Store>) -> NoteProcess {
+    let store = Arc::clone(store);
+    Arc::new(move |task, group, started| {
+        if let Err(cause) = store.process(task, group, started) {
+            let cause = store.said(&cause);
+            tracing::warn!(task, cause, "the process of a task's command could not be noted");
+        }
+    })
 }
 
 /// Starts the admin endpoint.
@@ -176,16 +231,17 @@ fn serve_admin(listener: TcpListener, shared: &Arc<Shared>, metrics: Metrics) ->
 }
 
 /// Refuses names that no request could carry.
-fn check_names(side: &Side) -> Result<(), Error> {
-    match side.poll_target(u16::MAX, LONG_POLL_MAX) {
+fn check_names(slots: &WorkerSlots) -> Result<(), Error> {
+    match slots.poll_target(u16::MAX, LONG_POLL_MAX) {
         Ok(_) => Ok(()),
         Err(downbeat_core::wire::target::TargetError::TooLong) => Err(Error::Task {
-            task: side.task.clone(),
+            task: slots.task.clone(),
             problem: "it, its domain or its worker id is too long",
         }),
-        Err(downbeat_core::wire::target::TargetError::Segment) => {
-            Err(Error::Task { task: side.task.clone(), problem: "it is empty, `.`, `..` or has a `/` in it" })
-        }
+        Err(downbeat_core::wire::target::TargetError::Segment) => Err(Error::Task {
+            task: slots.task.clone(),
+            problem: "it is empty, `.`, `..` or has a `/` in it",
+        }),
     }
 }
 

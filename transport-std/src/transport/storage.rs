@@ -15,9 +15,9 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport as layer;
 
-use super::{Addresses, Watch, agent};
+use super::trust::Trust;
+use super::ureq::{Addresses, Watch, agent};
 use crate::clock::StdClock;
-use crate::trust::Trust;
 
 /// How often a storage may point elsewhere.
 const REDIRECTS_MAX: usize = 3;

@@ -257,7 +257,7 @@ pub(crate) struct Queue {
 }
 
 impl Queue {
-    pub(crate) fn of(tasks: impl IntoIterator<Item = String>) -> Arc<Self> {
+    pub(crate) fn new(tasks: impl IntoIterator<Item = String>) -> Arc<Self> {
         let tasks: Vec<String> = tasks.into_iter().collect();
         Arc::new(Self { tasks: Mutex::new(tasks) })
     }
@@ -292,4 +292,13 @@ pub(crate) fn results(received: &[Received]) -> Vec<String> {
             && (received.target == "/api/tasks" || received.target == "/api/tasks/update-v2")
     });
     updates.map(|received| received.body.clone()).filter(|body| body.contains("\"status\"")).collect()
+}
+
+/// What `/ready` answers at an admin endpoint.
+pub(crate) fn ready(address: SocketAddr) -> String {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"GET /ready HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    answer
 }

@@ -22,15 +22,11 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport as layer;
 use ureq::unversioned::transport::Connector as _;
 
+use super::date;
+use super::trust::Trust;
 use crate::clock::StdClock;
 use crate::context::lock;
 use crate::error::Error;
-use crate::trust::Trust;
-
-mod date;
-mod storage;
-
-pub(crate) use storage::{Missing, Storage};
 
 /// How long a connection may take to be made, name and TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -180,7 +176,7 @@ fn without_user(url: &str) -> String {
     }
 }
 
-fn agent(tls: Option<ureq::tls::TlsConfig>, addresses: impl Resolver) -> ureq::Agent {
+pub(super) fn agent(tls: Option<ureq::tls::TlsConfig>, addresses: impl Resolver) -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .tls_config(tls.unwrap_or_default())
         .http_status_as_error(false)
@@ -245,10 +241,10 @@ fn note(change: impl FnOnce(&mut Progress)) {
 }
 
 /// The view of one try from above.
-struct Watch;
+pub(super) struct Watch;
 
 impl Watch {
-    fn start(clock: StdClock, deadline: Instant) -> Self {
+    pub(super) fn start(clock: StdClock, deadline: Instant) -> Self {
         PROGRESS.with(|cell| cell.set(Progress { clock: Some(clock), deadline, ..Progress::NONE }));
         Self
     }
@@ -259,7 +255,7 @@ impl Watch {
     }
 
     #[expect(clippy::unused_self, reason = "the view exists for as long as there is something to see")]
-    fn failure(&self, error: &ureq::Error) -> Failure {
+    pub(super) fn failure(&self, error: &ureq::Error) -> Failure {
         let progress = PROGRESS.with(Cell::get);
         let whole = progress.sent && !progress.cut;
         let reach = if whole { Reach::Sent } else { Reach::NotSent };
@@ -334,7 +330,7 @@ struct Watched<T>(T);
 fn bounded(mut timeout: layer::NextTimeout) -> Result<layer::NextTimeout, ureq::Error> {
     let progress = PROGRESS.with(Cell::get);
     let Some(clock) = progress.clock else { return Ok(timeout) };
-    let left = clock.now().until(progress.deadline);
+    let left = progress.deadline.saturating_duration_since(clock.now());
     if left.is_zero() {
         return Err(ureq::Error::Timeout(timeout.reason));
     }
@@ -375,7 +371,7 @@ impl<T: layer::Transport> layer::Transport for Watched<T> {
 
 /// Looks names up, and remembers the addresses for a while: ureq asks for every request, also on a kept connection.
 #[derive(Debug, Default)]
-struct Addresses {
+pub(super) struct Addresses {
     system: SystemResolver,
     known: Mutex<BTreeMap<String, (ResolvedSocketAddrs, StdClock)>>,
 }
@@ -400,7 +396,7 @@ impl Resolver for Addresses {
         let authority = uri.authority().map(|authority| authority.as_str().to_owned()).unwrap_or_default();
         let known = lock(&self.known).get(&authority).cloned();
         if let Some((addresses, since)) = &known
-            && since.now() < Instant::ZERO.after(ADDRESSES_LIFE)
+            && since.now() < Instant::ZERO.saturating_add(ADDRESSES_LIFE)
         {
             return Ok(addresses.clone());
         }

@@ -62,7 +62,7 @@ impl Socket {
         mut operate: impl FnMut(&mut TcpStream) -> io::Result<T>,
     ) -> io::Result<T> {
         loop {
-            let left = self.clock.now().until(self.deadline);
+            let left = self.deadline.saturating_duration_since(self.clock.now());
             if left.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }

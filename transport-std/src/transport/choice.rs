@@ -4,12 +4,14 @@ use std::str::FromStr;
 
 use downbeat_core::ports::Transport;
 
-use super::LeanTransport;
+use super::lean::LeanTransport;
+use super::trust::Trust;
+use super::ureq::UreqTransport;
 use crate::clock::StdClock;
 use crate::error::Error;
-use crate::runner::Factory;
-use crate::transport::UreqTransport;
-use crate::trust::Trust;
+
+/// Makes a transport for each thread; what they share (connections) is inside.
+pub(crate) type Factory = Box<dyn Fn() -> Box<dyn Transport + Send> + Send + Sync>;
 
 /// Which transport a runner uses.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -14,7 +14,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use crate::clock::StdClock;
 use crate::context::lock;
 use crate::error::Error;
-use crate::transport::base;
+use crate::transport::ureq::base;
 
 /// How long one address may take to answer, and a name to be looked up.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -74,7 +74,7 @@ impl Target {
 
     /// Connects to the first address that answers.
     pub(super) fn connect(&self, clock: &StdClock, deadline: Instant) -> Result<TcpStream, Cause> {
-        let left = || clock.now().until(deadline);
+        let left = || deadline.saturating_duration_since(clock.now());
         let mut end = Cause::Resolve;
         for address in self.addresses(left().min(CONNECT_TIMEOUT))? {
             let patience = left().min(CONNECT_TIMEOUT);
@@ -101,7 +101,7 @@ impl Target {
         }
         let known = lock(&self.known).clone();
         if let Some((addresses, since)) = &known
-            && since.now() < Instant::ZERO.after(ADDRESSES_LIFE)
+            && since.now() < Instant::ZERO.saturating_add(ADDRESSES_LIFE)
         {
             return Ok(addresses.clone());
         }

@@ -5,11 +5,11 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use downbeat_core::machine::{Clock as _, Mode};
+use downbeat_core::machine::{Clock as _, Lifecycle};
 
+use super::shared::Shared;
 use crate::clock::StdClock;
 use crate::metrics::Metrics;
-use crate::runner::Shared;
 
 /// How long a client may take to ask, and again to read.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -24,7 +24,7 @@ const AFTER_FAILURE: Duration = Duration::from_millis(100);
 /// | --- | --- |
 /// | `/metrics` | 200: [`Metrics::render`] |
 /// | `/health` | 200: the process answers |
-/// | `/ready` | 200: the server can be reached, there is a token where one is needed, every worker's latest poll was answered, and nobody drains; else 503 and the reason |
+/// | `/ready` | 200: the server can be reached, there is a token where one is needed, every worker's latest poll was answered, no worker's results are refused (all places full of such, or for over 60 s), and nobody drains; else 503 and the reason |
 pub(crate) fn serve(listener: &TcpListener, shared: &Arc<Shared>, metrics: &Metrics) {
     for client in listener.incoming() {
         if shared.is_over() {
@@ -77,11 +77,11 @@ fn answer(client: &TcpStream, shared: &Shared, metrics: &Metrics) -> io::Result<
 /// Reads a request's head. All of it must come within [`PATIENCE`], so that one slow client does not keep the others
 /// from seeing that the process is well.
 fn read_request(mut client: &TcpStream, clock: StdClock) -> io::Result<String> {
-    let until = clock.now().after(PATIENCE);
+    let until = clock.now().saturating_add(PATIENCE);
     let mut head = Vec::new();
     let mut piece = [0; 1024];
     while !(head.ends_with(b"\r\n\r\n") || head.ends_with(b"\n\n")) && head.len() < REQUEST_MAX {
-        let left = clock.now().until(until);
+        let left = until.saturating_duration_since(clock.now());
         if left.is_zero() {
             return Err(io::ErrorKind::TimedOut.into());
         }
@@ -96,23 +96,27 @@ fn read_request(mut client: &TcpStream, clock: StdClock) -> io::Result<String> {
 
 /// Why the runner does not get new tasks, if so.
 fn unready(shared: &Shared) -> Option<String> {
-    shared.crew.look(|hub| {
+    shared.scheduler.look(|hub| {
         if hub.link_failures() > 0 {
             return Some("the server cannot be reached".to_owned());
         }
         if hub.token_generation().is_none() {
             return Some("there is no token".to_owned());
         }
-        let mut states = shared.sides.iter().zip(hub.members()).map(|(side, member)| {
+        let mut states = shared.workers.iter().zip(hub.members()).map(|(slots, member)| {
             let state = member.machine().snapshot();
-            (side, state)
+            (slots, state)
         });
-        states.find_map(|(side, state)| match state.mode {
-            Mode::Draining { .. } | Mode::Recalling { .. } | Mode::Aborted | Mode::Stopped => {
-                Some("the runner is ending".to_owned())
+        states.find_map(|(slots, state)| match state.lifecycle {
+            Lifecycle::Draining { .. }
+            | Lifecycle::Recalling { .. }
+            | Lifecycle::Aborted
+            | Lifecycle::Stopped => Some("the runner is ending".to_owned()),
+            Lifecycle::Open if state.failed_polls > 0 => Some(format!("polls for `{}` fail", slots.task)),
+            Lifecycle::Open | Lifecycle::Paused => {
+                let trouble = slots.refusals.trouble(shared.clock.now(), slots.capacity());
+                trouble.map(|what| format!("workers for `{}` {what}", slots.task))
             }
-            Mode::Open if state.failed_polls > 0 => Some(format!("polls for `{}` fail", side.task)),
-            Mode::Open | Mode::Paused => None,
         })
     })
 }

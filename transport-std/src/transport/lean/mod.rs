@@ -4,7 +4,6 @@
 //! there are never more connections than calls at a time, however many threads perform them. The codec and the rule
 //! of what is sent again are those of [`downbeat_core::http`], the same as on a microcontroller.
 
-mod choice;
 mod dial;
 mod link;
 mod socket;
@@ -18,10 +17,9 @@ use downbeat_core::http::{Client, Site};
 use downbeat_core::machine::Instant;
 use downbeat_core::ports::{Failure, Head, Request, Sink, Transport};
 
+use super::trust::Trust;
 use crate::clock::StdClock;
 use crate::error::Error;
-use crate::trust::Trust;
-pub use choice::TransportChoice;
 use dial::Target;
 use link::StdLink;
 
@@ -32,14 +30,14 @@ const BUFFER: usize = 16 * 1024;
 const KEPT_MAX: usize = 64;
 
 /// One connection, with the memory of its codec.
-type Lane = Client<StdLink, Box<[u8]>>;
+type Connection = Client<StdLink, Box<[u8]>>;
 
 /// A [`Transport`] by core's own codec. Clones share the connections that are kept, at most 64.
 #[derive(Clone)]
 pub struct LeanTransport {
     target: Arc<Target>,
     clock: StdClock,
-    kept: Arc<Mutex<Vec<Lane>>>,
+    kept: Arc<Mutex<Vec<Connection>>>,
 }
 
 impl LeanTransport {
@@ -61,17 +59,17 @@ impl LeanTransport {
     }
 
     /// The connection that was used last, or one to be made.
-    fn take(&self) -> Lane {
+    fn take(&self) -> Connection {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
         kept.unwrap_or_else(|| {
             Client::new(StdLink::new(Arc::clone(&self.target), self.clock), vec![0; BUFFER].into())
         })
     }
 
-    fn keep(&self, lane: Lane) {
+    fn keep(&self, connection: Connection) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < KEPT_MAX {
-            kept.push(lane);
+            kept.push(connection);
         }
     }
 }
@@ -84,9 +82,9 @@ impl Transport for LeanTransport {
         sink: &mut dyn Sink,
     ) -> Result<Head, Failure> {
         let site = Site { host: &self.target.authority, base: &self.target.base };
-        let mut lane = self.take();
-        let answer = lane.exchange(&site, request, deadline, sink);
-        self.keep(lane);
+        let mut connection = self.take();
+        let answer = connection.exchange(&site, request, deadline, sink);
+        self.keep(connection);
         answer
     }
 }
