@@ -1,4 +1,4 @@
-//! Runs the machine under [`Policy::seed`] against traces of the original Ruby class, call by call.
+//! Runs the machine under [`Policy::ruby_sdk`] against traces of the original Ruby class, call by call.
 //!
 //! A case scripts what polls, executions and updates answer and after how long, and lists every call that the class
 //! made, with its virtual time (`tests/vectors/README.md`). The machine has to make the same calls at the same
@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use downbeat_core::machine::{
-    Action, Answer, CallError, CallId, Control, Fault, Input, Instant, Outcome, Policy, SlotId, TaskKey,
+    Action, Answer, CallError, CallId, Control, EntryId, Fault, Input, Instant, Outcome, Policy, TaskKey,
     TaskMeta, Worker,
 };
 use serde::Deserialize;
@@ -193,8 +193,10 @@ const ANSWER: u8 = 1;
 
 impl<'a> Bench<'a> {
     fn new(case: &'a Case) -> Option<Self> {
-        let policy =
-            Policy { poll_interval: Duration::from_millis(case.poll_interval_ms.max(1)), ..Policy::seed() };
+        let policy = Policy {
+            poll_interval: Duration::from_millis(case.poll_interval_ms.max(1)),
+            ..Policy::ruby_sdk()
+        };
         let mut bench = Self {
             case,
             worker: Worker::new(policy, 0).ok()?,
@@ -246,11 +248,14 @@ impl<'a> Bench<'a> {
                 }
                 Action::Stopped => return,
                 Action::Poll { call, .. } => self.poll(call),
-                Action::Run { slot, .. } => self.execute(slot),
+                Action::Run { entry, .. } => self.execute(entry),
                 Action::Update { call, .. } => self.update(call),
-                Action::Refuse { .. }
+                Action::GiveBack { .. }
                 | Action::Ignore { .. }
                 | Action::Recall { .. }
+                | Action::Lapsed { .. }
+                | Action::Adopt { .. }
+                | Action::Ask { .. }
                 | Action::Refresh { .. }
                 | Action::Extend { .. }
                 | Action::Spill { .. }
@@ -270,12 +275,12 @@ impl<'a> Bench<'a> {
         let script = self.case.polls.get(self.polls).copied();
         let script = script.unwrap_or(Scripted { ms: 1, outcome: Scripting::Empty });
         self.polls += 1;
-        let at = self.now.after(Duration::from_millis(script.ms));
+        let at = self.now.saturating_add(Duration::from_millis(script.ms));
         let reply = match script.outcome {
             Scripting::Auth => Err(CallError::new(Fault::Unauthorized)),
             Scripting::Error => Err(CallError::new(Fault::Server)),
             Scripting::Task => {
-                let task = TaskMeta { key: TaskKey::from_u128(self.polls as u128), response_timeout: None };
+                let task = TaskMeta::new(TaskKey::from_u128(self.polls as u128), None);
                 self.schedule(at, ANSWER, Input::Leased { call, task });
                 Ok(Answer::Done)
             }
@@ -288,7 +293,7 @@ impl<'a> Bench<'a> {
         self.schedule(at, ANSWER, Input::Replied { call, reply });
     }
 
-    fn execute(&mut self, slot: SlotId) {
+    fn execute(&mut self, entry: EntryId) {
         self.task = format!("t{}", self.polls);
         let script = self.case.executions.get(self.runs).copied();
         let script = script.unwrap_or(Scripted { ms: 1, outcome: Scripting::Completed });
@@ -303,8 +308,8 @@ impl<'a> Bench<'a> {
             | Scripting::Error
             | Scripting::Ok => "COMPLETED",
         };
-        let at = self.now.after(Duration::from_millis(script.ms));
-        self.schedule(at, ANSWER, Input::Finished { slot, outcome: Outcome::Final });
+        let at = self.now.saturating_add(Duration::from_millis(script.ms));
+        self.schedule(at, ANSWER, Input::Finished { entry, outcome: Outcome::Final });
     }
 
     fn update(&mut self, call: CallId) {
@@ -327,7 +332,7 @@ impl<'a> Bench<'a> {
             | Scripting::Failed
             | Scripting::Terminal => Ok(Answer::Done),
         };
-        let at = self.now.after(Duration::from_millis(script.ms));
+        let at = self.now.saturating_add(Duration::from_millis(script.ms));
         self.schedule(at, ANSWER, Input::Replied { call, reply });
     }
 }

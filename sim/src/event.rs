@@ -3,9 +3,8 @@
 //! Nothing here shows a machine's fields. `at` is true time; a step also has the worker's own clock, which may be
 //! skewed, and which is the only time that the machine knows.
 
-use downbeat_core::machine::{Action, CallId, Input, Instant, SlotId, TaskKey, Why};
-
-use serde::{Deserialize, Serialize};
+use downbeat_core::machine::{Action, Input, Instant, TaskKey, Why};
+pub use downbeat_server::model::{Effect, Report};
 
 use crate::scenario::FaultKind;
 
@@ -48,6 +47,24 @@ pub enum Event {
         /// Which task.
         key: TaskKey,
     },
+    /// The driver has written a result durably, before its machine is told that the task has ended.
+    Kept {
+        /// True time.
+        at: Instant,
+        /// Which worker.
+        worker: u32,
+        /// Which task.
+        key: TaskKey,
+    },
+    /// The driver has filed a result among its dead letters: the server will not take it.
+    Buried {
+        /// True time.
+        at: Instant,
+        /// Which worker.
+        worker: u32,
+        /// Which task.
+        key: TaskKey,
+    },
     /// A call reached the server and had its effect there, whatever becomes of the answer.
     Server {
         /// True time.
@@ -82,6 +99,8 @@ impl Event {
             | Self::Started { at, .. }
             | Self::Crashed { at, .. }
             | Self::Stored { at, .. }
+            | Self::Kept { at, .. }
+            | Self::Buried { at, .. }
             | Self::Server { at, .. }
             | Self::Fault { at, .. }
             | Self::Healed { at } => *at,
@@ -124,108 +143,18 @@ impl HubStep {
     }
 }
 
-/// What the server did. Task keys tell deliveries of one task apart from those of its retries: a retry has a new id.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Effect {
-    /// A task was put into the queue: a new one, or the retry of another.
-    Scheduled {
-        /// Which task.
-        key: TaskKey,
-        /// The number of its stream in the scenario.
-        stream: u32,
-        /// The task that this one retries.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        retry_of: Option<TaskKey>,
-    },
-    /// A task was handed to a worker.
-    Delivered {
-        /// Which task.
-        key: TaskKey,
-        /// To whom.
-        worker: u32,
-        /// By which of its calls.
-        call: CallId,
-        /// How long the lease is.
-        #[serde(with = "micros")]
-        lease: core::time::Duration,
-    },
-    /// A lease was extended; `known`: the task was in progress.
-    Extended {
-        /// Which task.
-        key: TaskKey,
-        /// By whom.
-        worker: u32,
-        /// Whether it had effect.
-        known: bool,
-    },
-    /// A lease ended unextended: the task is TIMED_OUT, and a retry may follow.
-    Lapsed {
-        /// Which task.
-        key: TaskKey,
-        /// Whose lease it was.
-        worker: u32,
-    },
-    /// A report arrived.
-    Reported {
-        /// Which task.
-        key: TaskKey,
-        /// From whom.
-        worker: u32,
-        /// By which call; `None`: by the store's resender.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        call: Option<CallId>,
-        /// What it said.
-        report: Report,
-        /// Whether it changed anything: the first terminal report does, later ones are ignored with a 200.
-        applied: bool,
-    },
-    /// A token was issued.
-    TokenIssued {
-        /// To whom.
-        worker: u32,
-    },
-    /// A poll or an update was refused for its token.
-    TokenRefused {
-        /// From whom.
-        worker: u32,
-    },
-}
+/// Watches a run. Oracles, the record and the counters are watchers.
+pub trait Watcher {
+    /// Sees one event; whether the run may go on.
+    fn on(&mut self, event: &Event) -> bool;
 
-/// What a report said.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Report {
-    /// `COMPLETED`.
-    Completed,
-    /// `FAILED`.
-    Failed,
-    /// `FAILED_WITH_TERMINAL_ERROR`.
-    Terminal,
-    /// `IN_PROGRESS` with a callback.
-    Yield,
-}
-
-/// One place of one worker, over all its lives.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Place {
-    /// The worker's number.
-    pub worker: u32,
-    /// Its slot.
-    pub slot: SlotId,
-}
-
-/// A length of time in a record: whole microseconds.
-mod micros {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        u64::deserialize(deserializer).map(Duration::from_micros)
+    /// Sees one step of a hub; whether the run may go on. Those who care for single workers see it as steps of the
+    /// workers that it concerns.
+    fn on_hub(&mut self, step: &HubStep) -> bool {
+        let mut goes_on = true;
+        for event in step.events() {
+            goes_on &= self.on(&event);
+        }
+        goes_on
     }
 }

@@ -1,13 +1,14 @@
-//! The story of one task, or of one slot, as sentences.
+//! The story of one task, or of one entry, as sentences.
 
-mod tell;
+mod story;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use downbeat_core::machine::{Instant, TaskKey};
+use downbeat_core::machine::TaskKey;
 
-use self::tell::Teller;
+pub use self::story::Sentence;
+use self::story::StoryBuilder;
 use crate::event::{Effect, Event};
 use crate::record::Record;
 use crate::view::words;
@@ -23,26 +24,13 @@ pub struct Story {
     pub end: String,
 }
 
-/// One sentence of a story.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Sentence {
-    /// When.
-    pub at: Instant,
-    /// Of which task.
-    pub task: TaskKey,
-    /// In which place: worker and slot.
-    pub place: Option<(u32, u16)>,
-    /// What.
-    pub what: String,
-}
-
 /// Whose story is asked for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Whose {
     /// A task: its id, the first digits of it, or `#3` for the third that the record tells of.
     Task(String),
-    /// A slot of a worker.
-    Slot(u32, u16),
+    /// An entry of a worker.
+    Entry(u32, u16),
 }
 
 /// Why there is no story.
@@ -52,8 +40,8 @@ pub enum Unknown {
     Task(String, Vec<TaskKey>),
     /// Many tasks begin so.
     Ambiguous(String, Vec<TaskKey>),
-    /// Nothing happened in that slot.
-    Slot(u32, u16),
+    /// Nothing happened in that entry.
+    Entry(u32, u16),
 }
 
 impl fmt::Display for Unknown {
@@ -73,7 +61,7 @@ impl fmt::Display for Unknown {
                 list(keys)
             ),
             Self::Ambiguous(asked, keys) => write!(f, "many tasks begin with `{asked}`: {}", list(keys)),
-            Self::Slot(worker, slot) => write!(f, "nothing happened in slot {slot} of worker {worker}"),
+            Self::Entry(worker, entry) => write!(f, "nothing happened in entry {entry} of worker {worker}"),
         }
     }
 }
@@ -85,7 +73,7 @@ impl std::error::Error for Unknown {}
 /// # Errors
 /// The record knows nothing of whom is asked for.
 pub fn explain(record: &Record, whose: &Whose) -> Result<Story, Unknown> {
-    let mut teller = Teller::default();
+    let mut teller = StoryBuilder::default();
     let mut kin = Kin::default();
     for (_, event) in record.events() {
         kin.on(&event);
@@ -101,18 +89,18 @@ pub fn explain(record: &Record, whose: &Whose) -> Result<Story, Unknown> {
             let end = ending(&sentences);
             Ok(Story { title: format!("task {key}"), sentences, end })
         }
-        Whose::Slot(worker, slot) => {
+        Whose::Entry(worker, entry) => {
             let sentences: Vec<Sentence> =
-                told.into_iter().filter(|sentence| sentence.place == Some((*worker, *slot))).collect();
+                told.into_iter().filter(|sentence| sentence.place == Some((*worker, *entry))).collect();
             if sentences.is_empty() {
-                return Err(Unknown::Slot(*worker, *slot));
+                return Err(Unknown::Entry(*worker, *entry));
             }
             let tasks: BTreeSet<TaskKey> = sentences.iter().map(|sentence| sentence.task).collect();
             let end = match tasks.len() {
                 1 => "one task was here".to_owned(),
                 many => format!("{many} tasks were here"),
             };
-            Ok(Story { title: format!("slot {slot} of worker {worker}"), sentences, end })
+            Ok(Story { title: format!("entry {entry} of worker {worker}"), sentences, end })
         }
     }
 }
@@ -126,8 +114,16 @@ fn ending(sentences: &[Sentence]) -> String {
         2 => "twice".to_owned(),
         _ => format!("{n} times"),
     };
-    let how = if count("the server takes it as") > 0 || count("the report is accepted") > 0 {
+    // A server that has ended a task answers its reports as ever, and drops them.
+    let lapsed = count("has lapsed by the clock") > 0;
+    let how = if count("the server takes it as") > 0 {
         "its result was accepted"
+    } else if lapsed && count("the report is accepted") > 0 {
+        "its lease lapsed by the worker's clock; what it reported later may have been dropped"
+    } else if count("the report is accepted") > 0 {
+        "its result was accepted"
+    } else if count("the server has ended its task") > 0 {
+        "its outcome was dropped: the server had ended it"
     } else if count("gives it up") > 0 {
         "its result was given up"
     } else if count("stored") > 0 {
@@ -169,11 +165,18 @@ impl Kin {
                 }
                 *key
             }
-            Event::Step { input: downbeat_core::machine::Input::Leased { task, .. }, .. } => task.key,
+            Event::Step {
+                input:
+                    downbeat_core::machine::Input::Leased { task, .. }
+                    | downbeat_core::machine::Input::Recovered { task },
+                ..
+            } => task.key,
             Event::Step { .. }
             | Event::Started { .. }
             | Event::Crashed { .. }
             | Event::Stored { .. }
+            | Event::Kept { .. }
+            | Event::Buried { .. }
             | Event::Server { .. }
             | Event::Fault { .. }
             | Event::Healed { .. } => return,

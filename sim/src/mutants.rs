@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use downbeat_core::machine::mutant::{self, Sound};
+use downbeat_core::machine::{Sound, mutant};
 
+use crate::event::Watcher;
 use crate::scenario::{Profile, Scenario, generate, nearest, parse};
 use crate::trial::{self, Trial};
-use crate::world::Watcher;
+use crate::world::DriverMistake;
 
 /// The machines that a run is made with: sound ones, or ones that all make the same mistake.
 #[derive(Clone, Copy)]
@@ -36,7 +37,13 @@ impl Machines {
     /// There is none of that name; the message lists those that there are.
     pub fn named(name: &str) -> Result<Self, String> {
         let plain = |text: &str| text.replace(['-', '_'], "").to_ascii_lowercase();
-        let found = MISTAKEN.iter().find(|machines| plain(machines.name) == plain(name));
+        // The names that two had before.
+        let now = match plain(name).as_str() {
+            "oldrefusalcounts" => plain("OldUnauthorizedCounts"),
+            "sharedrefusalunheard" => plain("SharedUnauthorizedUnheard"),
+            other => other.to_owned(),
+        };
+        let found = MISTAKEN.iter().find(|machines| plain(machines.name) == now);
         found.copied().ok_or_else(|| {
             let names: Vec<&str> = MISTAKEN.iter().map(|machines| machines.name).collect();
             let near = nearest(name, names.iter().copied());
@@ -66,13 +73,20 @@ pub struct Caught {
 }
 
 /// Scenarios made for mistakes that a generated one seldom shows.
-const TARGETED: [(&str, &str); 6] = [
+const TARGETED: [(&str, &str); 13] = [
     ("long-outage", include_str!("../scenarios/mutants/long-outage.toml")),
     ("herd", include_str!("../scenarios/mutants/herd.toml")),
     ("unruly-clock", include_str!("../scenarios/mutants/unruly-clock.toml")),
     ("long-pause", include_str!("../scenarios/mutants/long-pause.toml")),
     ("rate-limit", include_str!("../scenarios/mutants/rate-limit.toml")),
     ("late-polls", include_str!("../scenarios/mutants/late-polls.toml")),
+    ("slow-answers", include_str!("../scenarios/mutants/slow-answers.toml")),
+    ("lapsing-leases", include_str!("../scenarios/mutants/lapsing-leases.toml")),
+    ("late-give-backs", include_str!("../scenarios/mutants/late-give-backs.toml")),
+    ("ended-workflows", include_str!("../scenarios/mutants/ended-workflows.toml")),
+    ("refused-results", include_str!("../scenarios/mutants/refused-results.toml")),
+    ("crash-with-long-leases", include_str!("../scenarios/crash-with-long-leases.toml")),
+    ("killed-processes", include_str!("../scenarios/mutants/killed-processes.toml")),
 ];
 /// Scenarios of processes with a hub, made for the mistakes of hubs.
 const OF_HUBS: [(&str, &str); 1] =
@@ -117,11 +131,17 @@ fn hunt(machines: Machines, scenarios: &[Scenario]) -> Caught {
 }
 
 macro_rules! mistaken {
-    ($($name:ident)*; $($of_hubs:ident)*) => {
+    ($($name:ident)*; $($of_hubs:ident)*; $($of_drivers:ident)*) => {
         /// Every mistake that is known.
         const MISTAKEN: &[Machines] = &[
             $(Machines { name: stringify!($name), run: trial::run::<mutant::$name> },)*
             $(Machines { name: stringify!($of_hubs), run: trial::run::<mutant::$of_hubs> },)*
+            $(Machines {
+                name: stringify!($of_drivers),
+                run: |scenario, watchers| {
+                    trial::run_mistaken(scenario, watchers, DriverMistake::$of_drivers)
+                },
+            },)*
         ];
         /// Those that only a process of many workers can make.
         const OF_HUB_MISTAKES: &[&str] = &[$(stringify!($of_hubs)),*];
@@ -132,8 +152,11 @@ mistaken! {
     CapBeforeJitter ConstantSeed ExponentUnclamped FailureIsEmpty RetryAfterIgnored RetryAfterShortened
     TakeNextIgnoresGate TakeNextIgnoresPause TakeNextIgnoresDrain DrainDropsLateTask GivesUp YieldNeverSent
     YieldRetriedForEver LeaseFromReceipt HeartbeatStopsAtFinish NoReservation StaleGenerationAccepted WallClock
-    PausedSpins DeadlineOfBlocked UnauthorizedUsesAttempt TwoRefreshes StateOutside;
-    OldRefusalCounts BudgetIgnored PollsTakeAllLanes UnfairTurns PollsBeforeDebts LinkNotShared SharedRefusalUnheard
+    PausedSpins DeadlineOfBlocked UnauthorizedUsesAttempt TwoRefreshes StateOutside SlowShutsLink LapseRunsTwice
+    ExtendsLapsed GivesBackLate LeasesBeforeResults ReportsCancelled RejectedIsDropped PoisonForEver PoisonTooSoon
+    ForbiddenRenews TakeNextWhenSlow;
+    OldUnauthorizedCounts BudgetIgnored PollsTakeAllLanes UnfairTurns PollsBeforeDebts LinkNotShared SharedUnauthorizedUnheard;
+    TellsBeforeWritten ForgetsWhenSent YieldUnnoted LeavesLeases
 }
 
 /// Hunts every mistake, one after another; `seen` is told of each.

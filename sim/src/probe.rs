@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use downbeat_core::machine::{Action, Fault, Input, Loss, TaskKey, Why};
+use downbeat_core::machine::{Action, Fault, Input, Instead, Loss, RecallReason, TaskKey, Why};
 
 use crate::event::Effect;
 use crate::oracle::Step;
-use crate::oracle::book::{CallKind, Mode, Page};
+use crate::oracle::model::{CallKind, Lifecycle, Model};
 
 /// A swarm of at least so many seeds fails (13) when a probe that is not rare was never hit.
 pub const SEEDS_NEEDED: u64 = 2_000;
@@ -50,6 +50,8 @@ const NAMES: [(&str, bool); COUNT] = [
     ("wait: lease", false),
     ("wait: update", false),
     ("wait: draining", false),
+    ("wait: limit", false),
+    ("wait: ask", false),
     ("running × tick", false),
     ("running × leased", false),
     ("running × replied", false),
@@ -65,10 +67,28 @@ const NAMES: [(&str, bool); COUNT] = [
     ("reporting × replied", false),
     ("reporting × finished", false),
     ("reporting × control", false),
+    ("recalled: cancelled", false),
+    ("recalled: lapsed", false),
+    ("lease over by the worker's clock", false),
+    ("retry adopted", false),
+    ("server asked about a task", false),
+    ("failed instead: too large", false),
+    ("failed instead: rejected", false),
+    ("failed instead: refused", false),
+    ("failed instead: too late to give back", false),
+    ("outcome dropped: the server has ended its task", false),
+    ("given up: refused too often", true),
+    ("stored in time, server unreachable", false),
+    ("not given back: too late", true),
+    ("403 to a report", false),
+    ("slow call while others are answered", false),
+    ("update-v2 unknown", false),
 ];
-const COUNT: usize = 51;
+const COUNT: usize = 69;
 const WHYS: usize = 24;
-const PAIRS: usize = 36;
+const PAIRS: usize = 38;
+/// What the rules of lapses, refusals and cancellations can meet.
+const NEW: usize = 53;
 
 /// How often each situation was met.
 #[derive(Clone, Debug)]
@@ -152,8 +172,9 @@ impl Probes {
             Effect::Scheduled { .. }
             | Effect::Reported { .. }
             | Effect::Extended { .. }
+            | Effect::Cancelled { .. }
             | Effect::TokenIssued { .. }
-            | Effect::TokenRefused { .. } => {}
+            | Effect::Unauthorized { .. } => {}
         }
     }
 
@@ -169,9 +190,9 @@ impl Probes {
             Input::Replied { .. } => 2,
             Input::Finished { .. } => 3,
             Input::Control(_) => 4,
-            Input::Token(_) => return,
+            Input::Token(_) | Input::Recovered { .. } => return,
         };
-        for held in step.page.all() {
+        for held in step.model.all() {
             let phase = match held.outcome {
                 None if held.recalled => 1,
                 None => 0,
@@ -182,25 +203,30 @@ impl Probes {
     }
 
     fn input(&mut self, step: &Step<'_>) {
-        let page = step.page;
+        let model = step.model;
         match step.input {
             Input::Replied { call, reply } => {
-                self.hit_if(page.stale, 14);
-                if let (Some(ended), Err(error)) = (&page.ended, reply) {
+                self.hit_if(model.stale, 14);
+                if let (Some(ended), Err(error)) = (&model.ended, reply) {
                     self.failed(step, ended.kind, (step.worker, call.to_bits()), *error);
                 }
             }
-            Input::Finished { slot, .. } => {
-                self.hit_if(page.stale, 15);
-                let recalled = page.held(*slot).is_some_and(|held| held.recalled);
+            Input::Finished { entry, .. } => {
+                self.hit_if(model.stale, 15);
+                let recalled = model.held(*entry).is_some_and(|held| held.recalled);
                 self.hit_if(recalled, PAIRS + 5 + 3);
             }
-            Input::Control(downbeat_core::machine::Control::Drain) => self.hit_if(page.poll().is_some(), 16),
-            Input::Control(_) | Input::Tick | Input::Leased { .. } | Input::Token(_) => {}
+            Input::Control(downbeat_core::machine::Control::Drain) => self.hit_if(model.poll().is_some(), 16),
+            Input::Control(_)
+            | Input::Tick
+            | Input::Leased { .. }
+            | Input::Recovered { .. }
+            | Input::Token(_) => {}
         }
-        let entered = page.mode == Mode::Aborted && step.mode_before != Mode::Aborted;
-        self.hit_if(entered && page.all().any(|held| held.outcome.is_some()), 17);
-        let jumped = step.before.until(page.latest) > Duration::from_secs(60) && page.held > 1;
+        let entered = model.lifecycle == Lifecycle::Aborted && step.lifecycle_before != Lifecycle::Aborted;
+        self.hit_if(entered && model.all().any(|held| held.outcome.is_some()), 17);
+        let jumped =
+            model.latest.saturating_duration_since(step.before) > Duration::from_secs(60) && model.held > 1;
         self.hit_if(jumped && !matches!(step.action, Action::Wait { .. }), 18);
         self.hit_if(step.local < step.before, 23);
     }
@@ -217,46 +243,76 @@ impl Probes {
             CallKind::Update { .. } => 7,
             CallKind::Extend { .. } => 8,
             CallKind::Refresh => 9,
-            CallKind::Refuse | CallKind::Spill { .. } => return,
+            CallKind::Ask { .. } | CallKind::GiveBack | CallKind::Spill { .. } => return,
         };
         self.hit_if(error.fault == Fault::Unauthorized, at);
-        let unknown = error.fault == Fault::Unknown;
+        let unknown = matches!(error.fault, Fault::Unknown | Fault::Slow);
+        self.hit_if(error.fault == Fault::Slow && step.model.link.failures == 0, NEW + 14);
         match kind {
             CallKind::Poll { .. } => {
                 let taken = self.delivered.contains(&call);
                 self.hit_if(unknown && taken, 1);
                 if let Some(asked) = error.retry_after {
-                    let backoff = step.page.policy.failing.ceiling(step.page.gate.failures);
+                    let backoff = step.model.policy.failing.ceiling(step.model.gate.failures);
                     self.hit(if asked > backoff { 11 } else { 12 });
                 }
             }
-            CallKind::Update { slot, .. } => {
+            CallKind::Update { entry, .. } => {
                 self.hit_if(error.fault == Fault::Rejected, 21);
-                if let Some(held) = step.page.held(slot).filter(|_| unknown && self.applied.contains(&call)) {
+                self.hit_if(error.fault == Fault::Forbidden, NEW + 13);
+                self.hit_if(error.fault == Fault::Unsupported, NEW + 15);
+                if let Some(held) = step.model.held(entry).filter(|_| unknown && self.applied.contains(&call))
+                {
                     self.lost_reports.insert(held.key);
                 }
             }
-            CallKind::Extend { .. } | CallKind::Refresh | CallKind::Refuse | CallKind::Spill { .. } => {}
+            CallKind::Extend { .. }
+            | CallKind::Ask { .. }
+            | CallKind::Refresh
+            | CallKind::GiveBack
+            | CallKind::Spill { .. } => {}
         }
     }
 
     fn action(&mut self, step: &Step<'_>) {
-        let page = step.page;
+        let model = step.model;
         match *step.action {
             Action::Discard { why: Loss::UnsafeYield, .. } => self.hit(3),
-            Action::Extend { slot, .. } => {
-                let retries = page.held(slot).is_some_and(|held| held.attempt > 0);
+            Action::Extend { entry, .. } => {
+                let retries = model.held(entry).is_some_and(|held| held.attempt > 0);
                 self.hit_if(retries, 4);
             }
-            Action::Refresh { .. } => self.hit_if(page.mode.is_ending(), 10),
-            Action::Refuse { .. } => self.hit_if(matches!(step.input, Input::Leased { .. }), 13),
-            Action::Recall { .. } => self.hit(19),
-            Action::Spill { .. } => self.hit(20),
-            Action::Ignore { .. } => self.hit(22),
-            Action::Wait { .. } if page.is_held() => {}
+            Action::Refresh { .. } => self.hit_if(model.lifecycle.is_ending(), 10),
+            Action::GiveBack { .. } => self.hit_if(matches!(step.input, Input::Leased { .. }), 13),
+            Action::Recall { why, .. } => self.hit(match why {
+                RecallReason::Drain => 19,
+                RecallReason::Cancelled => NEW,
+                RecallReason::Lapsed => NEW + 1,
+            }),
+            Action::Lapsed { .. } => self.hit(NEW + 2),
+            Action::Adopt { .. } => self.hit(NEW + 3),
+            Action::Ask { .. } => self.hit(NEW + 4),
+            Action::Update { instead: Some(why), .. } => self.hit(match why {
+                Instead::TooLarge => NEW + 5,
+                Instead::Rejected => NEW + 6,
+                Instead::Refused => NEW + 7,
+                Instead::PollTimeout => NEW + 8,
+            }),
+            Action::Discard { why: Loss::Ended, .. } => self.hit(NEW + 9),
+            Action::Discard { why: Loss::Refused, .. } => self.hit(NEW + 10),
+            Action::Spill { entry, .. } => {
+                self.hit(20);
+                let by = model.held(entry).map(|held| held.store_by);
+                self.hit_if(by.is_some_and(|by| by <= model.latest && model.link.failures > 0), NEW + 11);
+            }
+            Action::Ignore { .. } => {
+                self.hit(22);
+                self.hit_if(!model.known && model.is_late_delivery(step.input), NEW + 12);
+            }
+            Action::Wait { .. } if model.is_held() => {}
             Action::Wait { why, .. } => {
                 self.hit(WHYS + index(why));
-                self.hit_if(is_full_of_retries(page), 0);
+                self.hit_if(is_full_of_retries(model), 0);
             }
             Action::Run { .. }
             | Action::Update { .. }
@@ -267,8 +323,8 @@ impl Probes {
     }
 }
 
-fn is_full_of_retries(page: &Page) -> bool {
-    page.held == page.capacity && page.all().any(|held| held.attempt > 0)
+fn is_full_of_retries(model: &Model) -> bool {
+    model.held == model.capacity && model.all().any(|held| held.attempt > 0)
 }
 
 const fn index(why: Why) -> usize {
@@ -285,5 +341,7 @@ const fn index(why: Why) -> usize {
         Why::Lease => 9,
         Why::Update => 10,
         Why::Draining => 11,
+        Why::Limit => 12,
+        Why::Ask => 13,
     }
 }

@@ -7,12 +7,14 @@ use downbeat_core::machine::{
 };
 use downbeat_core::record::Step;
 
-use crate::oracle::Violation;
-use crate::record::{Header, HubState, Hubs, Line, Record};
+use crate::record::{BoxedHub, Header, Hubs, Line, Record};
 
-mod again;
 mod contract;
+mod found;
 mod judge;
+mod rerun;
+
+pub use self::found::{Broken, Judgement, Misfit};
 
 /// What became of a replay.
 #[derive(Debug, Default)]
@@ -28,42 +30,11 @@ pub struct Replay {
     /// The first step at which the core answers something else.
     pub divergence: Option<Divergence>,
     /// What the oracles say.
-    pub verdict: Verdict,
+    pub judgement: Judgement,
     /// The first line that no driver writes.
     pub contract: Option<Misfit>,
     /// The first line that the run of its scenario, done again, does not have.
-    pub again: Option<Misfit>,
-}
-
-/// A line that cannot be in this record.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Misfit {
-    /// The line of the record.
-    pub line: usize,
-    /// Why not.
-    pub what: String,
-}
-
-/// What the oracles say of a record.
-#[derive(Debug, Default)]
-pub struct Verdict {
-    /// How many rules were judged.
-    pub judges: usize,
-    /// Rules that were not judged.
-    pub skipped: Vec<&'static str>,
-    /// Why they, or those after a time, were not.
-    pub reasons: Vec<String>,
-    /// The rules that were broken, each where it was first, in the order of the lines.
-    pub broken: Vec<Broken>,
-}
-
-/// A rule that is broken in a record.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Broken {
-    /// The line of the record.
-    pub line: usize,
-    /// Which rule, and how.
-    pub violation: Violation,
+    pub rerun: Option<Misfit>,
 }
 
 /// The core, told the same, answers something else.
@@ -127,11 +98,11 @@ pub fn replay(record: &Record) -> Replay {
             });
         }
     }
-    replay.verdict = judge::judge(record);
+    replay.judgement = judge::judge(record);
     replay.contract = contract::check(record);
-    match again::compare(record) {
-        Ok(misfit) => replay.again = misfit,
-        Err(reason) => replay.verdict.reasons.push(reason),
+    match rerun::compare(record) {
+        Ok(misfit) => replay.rerun = misfit,
+        Err(reason) => replay.judgement.reasons.push(reason),
     }
     replay
 }
@@ -143,7 +114,7 @@ pub(crate) struct Core {
     /// `None`: its state is not known any more.
     machines: BTreeMap<u32, Option<Boxed>>,
     /// By their numbers, as `machines`.
-    states: BTreeMap<u32, Option<HubState>>,
+    states: BTreeMap<u32, Option<BoxedHub>>,
     hubs: Hubs,
     /// States are not known any more: until the next segment.
     lost: bool,
@@ -163,7 +134,7 @@ impl Core {
 
     /// A worker's machine, if it runs and its state is known.
     pub(crate) fn machine(&self, worker: u32) -> Option<&Boxed> {
-        match self.hubs.of_worker(worker) {
+        match self.hubs.for_worker(worker) {
             Some(hub) => {
                 let state = self.states.get(&hub.number)?.as_ref()?;
                 state.members().get(hub.index(worker)?).map(|member| member.machine())
@@ -173,7 +144,7 @@ impl Core {
     }
 
     /// A hub, by its number, if it runs and its state is known.
-    pub(crate) fn hub(&self, number: u32) -> Option<&HubState> {
+    pub(crate) fn hub(&self, number: u32) -> Option<&BoxedHub> {
         self.states.get(&number)?.as_ref()
     }
 
@@ -240,7 +211,7 @@ impl Core {
     }
 
     fn step(&mut self, step: &Step) -> Option<(Answered, Answered)> {
-        if self.hubs.of_step(step).is_some() {
+        if self.hubs.for_step(step).is_some() {
             return self.step_hub(step);
         }
         let recorded = Answered::Machine(step.action);
@@ -252,7 +223,7 @@ impl Core {
     }
 
     fn step_hub(&mut self, step: &Step) -> Option<(Answered, Answered)> {
-        let hub = self.hubs.of_step(step)?;
+        let hub = self.hubs.for_step(step)?;
         let recorded = Answered::Hub(step.to, step.action);
         let Some(state) = self.states.get_mut(&hub.number) else {
             return (!self.lost).then_some((recorded, Answered::Nothing));
@@ -275,7 +246,7 @@ impl Core {
 
     /// What comes after a divergence says nothing new: the same machine or hub is not asked again.
     fn give_up(&mut self, step: &Step) {
-        if let Some(hub) = self.hubs.of_step(step) {
+        if let Some(hub) = self.hubs.for_step(step) {
             self.states.insert(hub.number, None);
         } else if let Some(machine) = step.w.and_then(|worker| self.machines.get_mut(&worker)) {
             *machine = None;

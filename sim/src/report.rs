@@ -1,13 +1,11 @@
 //! What people read after a run.
 
 use std::fmt;
-use std::path::Path;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::commit;
+pub use crate::built::commit;
 use crate::scenario::Scenario;
 use crate::trial::Trial;
 use crate::world::Outcome;
@@ -23,20 +21,6 @@ pub fn summary(scenario: &Scenario, outcome: &Outcome) -> String {
         outcome.steps,
         outcome.events
     )
-}
-
-/// The commit that this program was built from, with `-dirty` where its sources had been changed since; `unknown`
-/// where it was built outside git.
-pub fn commit() -> &'static str {
-    static COMMIT: OnceLock<String> = OnceLock::new();
-    COMMIT.get_or_init(|| {
-        let found = match option_env!("DOWNBEAT_COMMIT") {
-            Some(told) => Some(told.to_owned()),
-            // A debug build is told nothing, and is where its sources are.
-            None => Path::new(env!("CARGO_MANIFEST_DIR")).parent().and_then(commit::checked_out),
-        };
-        found.filter(|commit| !commit.is_empty()).unwrap_or_else(|| "unknown".to_owned())
-    })
 }
 
 /// A failing run, as it should be the last thing on standard error.
@@ -84,7 +68,7 @@ pub struct Minimal {
 impl Failure {
     /// What is known of a failing run by itself; `None`: it did not fail. `again` runs it again.
     #[must_use]
-    pub fn of(trial: &Trial, run: String, again: &str) -> Option<Self> {
+    pub fn from_trial(trial: &Trial, run: String, again: &str) -> Option<Self> {
         let violation = trial.violation.as_ref()?;
         Some(Self {
             oracle: violation.oracle,

@@ -6,13 +6,14 @@
 mod command;
 mod condition;
 mod show;
+mod time;
 
 use std::io::{self, BufRead, Write};
 
 use downbeat_core::machine::Instant;
 
 use self::command::{Command, HELP, Until};
-use self::condition::Condition;
+use self::condition::{Condition, worker_of};
 use crate::record::{Entry, Line, Record};
 use crate::replay::Core;
 use crate::view::{Cast, EventNames, event_line, words};
@@ -41,7 +42,7 @@ impl<'a> Stepper<'a> {
         let core = Core::new(record);
         Self {
             record,
-            cast: Cast::of(record),
+            cast: Cast::from_record(record),
             at: 0,
             checkpoints: vec![core.clone()],
             core,
@@ -208,7 +209,7 @@ impl<'a> Stepper<'a> {
 
     /// Whom a line is about: a worker, or a hub by its number.
     fn subject_of(&self, line: &Line) -> Option<u32> {
-        let hub = || if let Line::Step(step) = line { self.record.hubs.of_step(step) } else { None };
+        let hub = || if let Line::Step(step) = line { self.record.hubs.for_step(step) } else { None };
         worker_of(line).or_else(|| hub().map(|hub| hub.number))
     }
 
@@ -218,7 +219,7 @@ impl<'a> Stepper<'a> {
 
     fn tell_line(&self, out: &mut dyn Write) -> io::Result<()> {
         let Some(entry) = self.here() else { return Ok(()) };
-        let names = EventNames::of(&self.cast);
+        let names = EventNames::new(&self.cast);
         match &entry.line {
             Line::Header(header) => {
                 writeln!(out, "{:>6}  a segment begins: {}", entry.number, header.segment)
@@ -263,15 +264,5 @@ impl<'a> Stepper<'a> {
             return writeln!(out, "nothing changed");
         }
         changes.iter().try_for_each(|line| writeln!(out, "{line}"))
-    }
-}
-
-/// Whom a line is about.
-fn worker_of(line: &Line) -> Option<u32> {
-    match line {
-        Line::Step(step) => step.w.or(step.to),
-        Line::Start { w, .. } => Some(*w),
-        Line::Event(crate::event::Event::Crashed { worker, .. }) => Some(*worker),
-        Line::Header(_) | Line::Gap(_) | Line::Event(_) | Line::Violation { .. } => None,
     }
 }

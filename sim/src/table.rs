@@ -1,23 +1,21 @@
-//! What each policy does to a server in trouble: scenarios run once under Downbeat's rules and once under the seed's,
+//! What each policy does to a server in trouble: scenarios run once under Downbeat's rules and once under the Ruby SDK's,
 //! and counted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use downbeat_core::machine::mutant::Sound;
-use downbeat_core::machine::{Action, Instant, Loss, SlotId, TaskKey};
+use downbeat_core::machine::{Action, EntryId, Instant, Loss, Sound, TaskKey};
 use serde::Serialize;
 
-use crate::event::{Effect, Event, Report};
+use crate::event::{Effect, Event, Report, Watcher};
 use crate::scenario::{LoadError, PolicyChoice, Preset, Scenario, parse};
 use crate::trial;
-use crate::world::Watcher;
 
 /// One line of the table.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Row {
     /// The scenario.
     pub scenario: String,
-    /// `downbeat` or `seed`.
+    /// `downbeat` or `ruby-sdk`.
     pub policy: &'static str,
     /// The most calls in one second while the fault was on (or in the whole run, where there was none).
     pub peak_calls_per_second: u64,
@@ -50,14 +48,14 @@ pub fn rows() -> Result<Vec<Row>, LoadError> {
     for (name, text) in SCENARIOS {
         let scenario = parse(name, text, false)?;
         rows.push(row(&scenario, "downbeat"));
-        rows.push(row(&as_seed(&scenario), "seed"));
+        rows.push(row(&as_ruby_sdk(&scenario), "ruby-sdk"));
     }
     Ok(rows)
 }
 
 /// The same fleet by the rules of the Ruby class: each slot is a worker with one lane of its own.
 #[must_use]
-pub fn as_seed(scenario: &Scenario) -> Scenario {
+pub fn as_ruby_sdk(scenario: &Scenario) -> Scenario {
     let mut scenario = scenario.clone();
     let copies: Vec<u32> = scenario
         .workers
@@ -70,7 +68,7 @@ pub fn as_seed(scenario: &Scenario) -> Scenario {
         group.count *= copies * u32::from(group.slots);
         group.slots = 1;
         group.table = None;
-        group.policy = PolicyChoice { preset: Preset::Seed, ..PolicyChoice::default() };
+        group.policy = PolicyChoice { preset: Preset::RubySdk, ..PolicyChoice::default() };
     }
     for fault in &mut scenario.faults {
         // Workers are numbered anew; a fault of some becomes one of the first as many slots.
@@ -88,7 +86,7 @@ fn row(scenario: &Scenario, policy: &'static str) -> Row {
     let begins = scenario.faults.iter().map(|fault| fault.at.get()).min().unwrap_or_default();
     let ends = scenario.faults.iter().map(|fault| fault.at.get() + fault.lasts.get()).max();
     let ends = ends.unwrap_or_else(|| scenario.heal_at.get());
-    let mut tally = Tally::new(Instant::ZERO.after(begins), Instant::ZERO.after(ends));
+    let mut tally = Tally::new(Instant::ZERO.saturating_add(begins), Instant::ZERO.saturating_add(ends));
     let _ = trial::run_unjudged::<Sound>(scenario, &mut [&mut tally]);
     let seconds = (ends - begins).as_secs().max(1);
     Row {
@@ -104,7 +102,7 @@ fn row(scenario: &Scenario, policy: &'static str) -> Row {
 }
 
 fn millis(from: Instant, to: Instant) -> u64 {
-    u64::try_from(from.until(to).as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(to.saturating_duration_since(from).as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Counts what happens in a run.
@@ -118,7 +116,7 @@ struct Tally {
     recovered: Option<Instant>,
     open: BTreeSet<TaskKey>,
     open_before: usize,
-    places: BTreeMap<(u32, SlotId), TaskKey>,
+    entries: BTreeMap<(u32, EntryId), TaskKey>,
     ran: BTreeSet<TaskKey>,
     again: BTreeSet<TaskKey>,
     twice: usize,
@@ -136,7 +134,7 @@ impl Tally {
             recovered: None,
             open: BTreeSet::new(),
             open_before: 0,
-            places: BTreeMap::new(),
+            entries: BTreeMap::new(),
             ran: BTreeSet::new(),
             again: BTreeSet::new(),
             twice: 0,
@@ -158,21 +156,23 @@ impl Tally {
             Action::Poll { .. }
             | Action::Update { .. }
             | Action::Extend { .. }
+            | Action::Ask { .. }
             | Action::Refresh { .. }
-            | Action::Refuse { .. } => self.call(at),
-            Action::Run { slot, key } => {
-                self.places.insert((worker, slot), key);
+            | Action::GiveBack { .. } => self.call(at),
+            Action::Run { entry, key } | Action::Adopt { entry, key } => {
+                self.entries.insert((worker, entry), key);
                 let second = self.again.remove(&key);
                 self.twice += usize::from(second);
                 self.ran.insert(key);
             }
-            Action::Discard { slot, why: Loss::GaveUp | Loss::Aborted } => {
-                if let Some(key) = self.places.remove(&(worker, slot)) {
+            Action::Discard { entry, why: Loss::GaveUp | Loss::Aborted } => {
+                if let Some(key) = self.entries.remove(&(worker, entry)) {
                     self.given_up.insert(key);
                 }
             }
             Action::Ignore { .. }
             | Action::Recall { .. }
+            | Action::Lapsed { .. }
             | Action::Spill { .. }
             | Action::Discard { .. }
             | Action::Wait { .. }
@@ -196,14 +196,14 @@ impl Tally {
                 self.reported.insert(key);
                 self.open.remove(&key);
             }
-            Effect::Lapsed { key, .. } => {
+            Effect::Lapsed { key, .. } | Effect::Cancelled { key, .. } => {
                 self.open.remove(&key);
             }
             Effect::Delivered { .. }
             | Effect::Extended { .. }
             | Effect::Reported { .. }
             | Effect::TokenIssued { .. }
-            | Effect::TokenRefused { .. } => {}
+            | Effect::Unauthorized { .. } => {}
         }
         if at >= self.ends && self.open.len() <= self.open_before {
             self.recovered.get_or_insert(at);
@@ -219,6 +219,8 @@ impl Watcher for Tally {
             Event::Started { .. }
             | Event::Crashed { .. }
             | Event::Stored { .. }
+            | Event::Kept { .. }
+            | Event::Buried { .. }
             | Event::Fault { .. }
             | Event::Healed { .. } => {}
         }

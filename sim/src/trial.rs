@@ -1,12 +1,12 @@
 //! One run with everything judged: what `run`, `swarm`, `shrink` and `mutants` are made of.
 
-use downbeat_core::machine::Instant;
-use downbeat_core::machine::mutant::Mutant;
+use downbeat_core::machine::{Instant, Kind, Sound};
 
-use crate::oracle::{Jury, Setting, Violation};
+use crate::event::Watcher;
+use crate::oracle::{Oracles, Violation};
 use crate::probe::Probes;
-use crate::scenario::Scenario;
-use crate::world::{Outcome, Watcher, World};
+use crate::scenario::{Scenario, Setting};
+use crate::world::{DriverMistake, Outcome, World};
 
 /// What came of a run.
 #[derive(Clone, Debug)]
@@ -39,25 +39,41 @@ impl Trial {
 }
 
 /// Runs a scenario with machines of this kind under all oracles. `watchers` see the events before the oracles do.
-pub fn run<M: Mutant>(scenario: &Scenario, watchers: &mut [&mut dyn Watcher]) -> Trial {
-    let mut jury = Jury::new(Setting::of(scenario));
-    jury.probe();
+pub fn run<M: Kind>(scenario: &Scenario, watchers: &mut [&mut dyn Watcher]) -> Trial {
+    judged::<M>(scenario, watchers, None)
+}
+
+fn judged<M: Kind>(
+    scenario: &Scenario,
+    watchers: &mut [&mut dyn Watcher],
+    mistake: Option<DriverMistake>,
+) -> Trial {
+    let mut oracles = Oracles::new(Setting::from_scenario(scenario));
+    oracles.probe();
     let outcome = {
         let mut world = World::<M>::new(scenario);
         for watcher in watchers {
             world.watch(&mut **watcher);
         }
-        world.watch(&mut jury);
+        world.watch(&mut oracles);
+        if let Some(mistake) = mistake {
+            world.mistake(mistake);
+        }
         world.run()
     };
     // What is not a function of the scenario says nothing about the other rules.
-    let judged = if outcome.nondeterminism.is_some() { None } else { jury.finish(outcome.at).err() };
+    let judged = if outcome.nondeterminism.is_some() { None } else { oracles.finish(outcome.at).err() };
     let violation = judged.or_else(|| unfinished(&outcome));
-    Trial { violation, probes: jury.take_probes(), outcome }
+    Trial { violation, probes: oracles.take_probes(), outcome }
+}
+
+/// As [`run`], with sound machines and a driver that makes this mistake.
+pub fn run_mistaken(scenario: &Scenario, watchers: &mut [&mut dyn Watcher], mistake: DriverMistake) -> Trial {
+    judged::<Sound>(scenario, watchers, Some(mistake))
 }
 
 /// Runs a scenario without oracles, for measurements.
-pub fn run_unjudged<M: Mutant>(scenario: &Scenario, watchers: &mut [&mut dyn Watcher]) -> Outcome {
+pub fn run_unjudged<M: Kind>(scenario: &Scenario, watchers: &mut [&mut dyn Watcher]) -> Outcome {
     let mut world = World::<M>::new(scenario);
     world.check_clones(false);
     for watcher in watchers {

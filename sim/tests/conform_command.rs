@@ -22,7 +22,7 @@ fn conform_text(name: &str, text: &str) -> (Option<i32>, String, String) {
 
 #[test]
 fn conform_counts_what_passed_and_fails_where_one_failed() {
-    let vectors = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/seed-traces.json"));
+    let vectors = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/vectors/ruby-traces.json"));
     assert_eq!(conform(vectors), (Some(0), "19 passed, 0 failed\n".into(), String::new()));
     assert_eq!(conform_text("none", "[]"), (Some(0), "0 passed, 0 failed\n".into(), String::new()));
     let polls = r#"[{"name":"early","poll_interval_ms":100,"until_ms":3,

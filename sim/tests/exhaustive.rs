@@ -1,4 +1,4 @@
-//! Every sequence of inputs up to a depth, for a worker with two places, under all oracles that need no server.
+//! Every sequence of inputs up to a depth, for a worker with two entries, under all oracles that need no server.
 //!
 //! An enumeration of our own (docs/decisions/0020): what may come next depends on what the machine has asked for.
 #![expect(
@@ -10,19 +10,20 @@
 use std::time::Duration;
 
 use downbeat_core::machine::{
-    Action, Answer, CallError, CallId, Control, Entry, Fault, Input, Instant, Machine, Outcome, Policy,
-    SlotId, TaskKey, TaskMeta,
+    Action, Answer, CallError, CallId, Control, Entry, EntryId, Fault, Input, Instant, Machine, Outcome,
+    Policy, TaskKey, TaskMeta,
 };
 use downbeat_sim::event::Event;
-use downbeat_sim::oracle::{Jury, Setting};
+use downbeat_sim::oracle::Oracles;
+use downbeat_sim::scenario::Setting;
 
-/// A machine under the eyes of the jury, with what is open.
+/// A machine under the eyes of the oracles, with what is open.
 struct Bench {
     machine: Machine<Box<[Entry]>>,
-    jury: Jury,
+    oracles: Oracles,
     now: Instant,
     calls: Vec<(CallId, bool)>,
-    running: Vec<SlotId>,
+    running: Vec<EntryId>,
     tasks: u128,
     wait: Option<Instant>,
     stopped: bool,
@@ -33,7 +34,7 @@ impl Bench {
         let table = vec![Entry::FREE; 2].into_boxed_slice();
         let mut bench = Self {
             machine: Machine::with_storage(table, policy, 1).unwrap(),
-            jury: Jury::new(Setting::of_workers(&[(policy, 2)])),
+            oracles: Oracles::new(Setting::from_workers(&[(policy, 2)])),
             now: Instant::ZERO,
             calls: Vec::new(),
             running: Vec::new(),
@@ -50,7 +51,7 @@ impl Bench {
         let action = self.machine.step(self.now, input);
         assert_eq!((twin.step(self.now, input), &twin), (action, &self.machine), "S18");
         let event = Event::Step { at: self.now, worker: 0, local: self.now, input, action };
-        if let Err(broken) = self.jury.see(&event) {
+        if let Err(broken) = self.oracles.see(&event) {
             panic!("{broken}");
         }
         action
@@ -82,12 +83,18 @@ impl Bench {
             }
             Action::Update { call, .. }
             | Action::Extend { call, .. }
+            | Action::Ask { call, .. }
             | Action::Refresh { call }
-            | Action::Refuse { call, .. }
+            | Action::GiveBack { call, .. }
             | Action::Spill { call, .. } => self.calls.push((call, false)),
-            Action::Run { slot, .. } => self.running.push(slot),
-            Action::Discard { slot, .. } => self.running.retain(|running| *running != slot),
-            Action::Recall { .. } | Action::Ignore { .. } | Action::Wait { .. } | Action::Stopped => {}
+            Action::Run { entry, .. } => self.running.push(entry),
+            Action::Discard { entry, .. } => self.running.retain(|running| *running != entry),
+            Action::Recall { .. }
+            | Action::Lapsed { .. }
+            | Action::Adopt { .. }
+            | Action::Ignore { .. }
+            | Action::Wait { .. }
+            | Action::Stopped => {}
         }
     }
 
@@ -103,11 +110,11 @@ impl Bench {
             return self.answer(call, brings, n % 6);
         }
         if n < replies + ends {
-            let slot = self.running.swap_remove((n - replies) / 2);
+            let entry = self.running.swap_remove((n - replies) / 2);
             let callback_after = Duration::from_secs(15);
             let last = (n - replies).is_multiple_of(2);
             let outcome = if last { Outcome::Final } else { Outcome::Yield { callback_after } };
-            self.drain(Input::Finished { slot, outcome });
+            self.drain(Input::Finished { entry, outcome });
             return true;
         }
         match n - replies - ends {
@@ -122,23 +129,20 @@ impl Bench {
             2 => self.drain(Input::Control(Control::Resume)),
             3 => self.drain(Input::Control(Control::Drain)),
             4 => self.drain(Input::Control(Control::Abort)),
-            5 => self.drain(Input::Finished { slot: SlotId::new(0, 77), outcome: Outcome::Final }),
+            5 => self.drain(Input::Finished { entry: EntryId::new(0, 77), outcome: Outcome::Final }),
             _ => return false,
         }
         true
     }
 
     fn answer(&mut self, call: CallId, brings: bool, how: usize) -> bool {
-        self.now = self.now.after(Duration::from_millis(3));
+        self.now = self.now.saturating_add(Duration::from_millis(3));
         let fail = |fault, retry_after| Err(CallError { fault, retry_after });
         let reply = match how {
             0 => Ok(Answer::Done),
             1 if brings => {
                 self.tasks += 1;
-                let task = TaskMeta {
-                    key: TaskKey::from_u128(self.tasks),
-                    response_timeout: Some(Duration::from_secs(10)),
-                };
+                let task = TaskMeta::new(TaskKey::from_u128(self.tasks), Some(Duration::from_secs(10)));
                 let action = self.step(Input::Leased { call, task });
                 self.perform(action);
                 Ok(Answer::Done)

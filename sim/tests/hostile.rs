@@ -10,18 +10,17 @@ mod source;
 use std::path::Path;
 use std::time::Duration;
 
-use downbeat_core::machine::mutant::{
-    DeadlineOfBlocked, Mutant, NoReservation, Sound, StaleGenerationAccepted, WallClock,
-};
+use downbeat_core::machine::mutant::{DeadlineOfBlocked, NoReservation, StaleGenerationAccepted, WallClock};
 use downbeat_core::machine::{
-    Action, Answer, CallError, CallId, Control, Entry, Fault, Input, Instant, Machine, Outcome, Policy,
-    SlotId, TaskKey, TaskMeta, TokenNews,
+    Action, Answer, CallError, CallId, Control, Entry, EntryId, Fault, Input, Instant, Kind, Machine,
+    Outcome, Policy, Sound, TaskKey, TaskMeta, TokenNews,
 };
 use downbeat_sim::event::Event;
-use downbeat_sim::oracle::{Jury, Setting, Violation};
+use downbeat_sim::oracle::{Oracles, Violation};
+use downbeat_sim::scenario::Setting;
 
-/// Places of each worker.
-const PLACES: u16 = 4;
+/// Entries of each worker.
+const ENTRIES: u16 = 4;
 /// Sequences for each machine.
 const SEQUENCES: u64 = 6_000;
 /// Inputs of a sequence.
@@ -50,24 +49,24 @@ struct Noise {
     random: Random,
     now: Instant,
     calls: Vec<CallId>,
-    slots: Vec<SlotId>,
+    slots: Vec<EntryId>,
 }
 
 impl Noise {
     fn new(seed: u64) -> Self {
-        let (calls, slots) = (vec![CallId::from_bits(5)], vec![SlotId::new(0, 0)]);
+        let (calls, slots) = (vec![CallId::from_bits(5)], vec![EntryId::new(0, 0)]);
         Self { random: Random(seed), now: Instant::ZERO, calls, slots }
     }
 
     fn next(&mut self) -> Input {
         let random = &mut self.random;
-        self.now = self.now.after(Duration::from_micros(random.below(4) * random.below(3_000_000)));
-        let (call, slot) = (random.pick(&self.calls), random.pick(&self.slots));
+        self.now = self.now.saturating_add(Duration::from_micros(random.below(4) * random.below(3_000_000)));
+        let (call, entry) = (random.pick(&self.calls), random.pick(&self.slots));
         match random.below(18) {
             0..=3 => {
                 let key = TaskKey::from_u128(u128::from(random.below(9)));
                 let response_timeout = Some(Duration::from_secs(random.below(4)));
-                Input::Leased { call, task: TaskMeta { key, response_timeout } }
+                Input::Leased { call, task: TaskMeta::new(key, response_timeout) }
             }
             4..=6 => Input::Replied { call, reply: Ok(Answer::Done) },
             7 => {
@@ -88,10 +87,10 @@ impl Noise {
                 let retry_after = (random.below(4) == 0).then(|| Duration::from_secs(random.below(9)));
                 Input::Replied { call, reply: Err(CallError { fault, retry_after }) }
             }
-            11..=12 => Input::Finished { slot, outcome: Outcome::Final },
+            11..=12 => Input::Finished { entry, outcome: Outcome::Final },
             13 => {
                 let callback_after = Duration::from_secs(random.below(40));
-                Input::Finished { slot, outcome: Outcome::Yield { callback_after } }
+                Input::Finished { entry, outcome: Outcome::Yield { callback_after } }
             }
             14 => Input::Token(TokenNews::Missing),
             15 if random.below(5) == 0 => Input::Control(match random.below(12) {
@@ -108,14 +107,17 @@ impl Noise {
     /// Remembers what may be answered.
     fn hear(&mut self, action: &Action) {
         match *action {
-            Action::Run { slot, .. } => self.slots.push(slot),
+            Action::Run { entry, .. } => self.slots.push(entry),
             Action::Poll { call, .. }
             | Action::Update { call, .. }
             | Action::Extend { call, .. }
+            | Action::Ask { call, .. }
             | Action::Refresh { call }
-            | Action::Refuse { call, .. }
+            | Action::GiveBack { call, .. }
             | Action::Spill { call, .. } => self.calls.push(call),
             Action::Ignore { .. }
+            | Action::Lapsed { .. }
+            | Action::Adopt { .. }
             | Action::Recall { .. }
             | Action::Discard { .. }
             | Action::Wait { .. }
@@ -128,10 +130,10 @@ fn policy(seed: u64) -> Policy {
     let mut random = Random(!seed);
     let mut draw = |below: u64| u16::try_from(random.below(below)).unwrap();
     if draw(8) == 0 {
-        return Policy { concurrency: 1, ..Policy::seed() };
+        return Policy { concurrency: 1, ..Policy::ruby_sdk() };
     }
     Policy {
-        concurrency: 1 + draw(u64::from(PLACES)),
+        concurrency: 1 + draw(u64::from(ENTRIES)),
         max_calls: 1 + draw(5),
         authenticated: draw(3) == 0,
         store: draw(2) == 0,
@@ -142,16 +144,16 @@ fn policy(seed: u64) -> Policy {
     }
 }
 
-fn machine<M: Mutant>(policy: Policy, seed: u64) -> Machine<Box<[Entry]>, M> {
-    let table = vec![Entry::FREE; usize::from(PLACES)].into_boxed_slice();
+fn machine<M: Kind>(policy: Policy, seed: u64) -> Machine<Box<[Entry]>, M> {
+    let table = vec![Entry::FREE; usize::from(ENTRIES)].into_boxed_slice();
     Machine::with_storage(table, policy, seed).unwrap()
 }
 
 /// What the judge says of one sequence.
-fn judge<M: Mutant>(seed: u64) -> Result<(), Violation> {
+fn judge<M: Kind>(seed: u64) -> Result<(), Violation> {
     let policy = policy(seed);
     let mut machine = machine::<M>(policy, seed);
-    let mut jury = Jury::hostile(Setting::of_workers(&[(policy, PLACES)]));
+    let mut oracles = Oracles::hostile(Setting::from_workers(&[(policy, ENTRIES)]));
     let mut noise = Noise::new(seed);
     for _ in 0..INPUTS {
         let mut input = noise.next();
@@ -159,7 +161,7 @@ fn judge<M: Mutant>(seed: u64) -> Result<(), Violation> {
         let at = if noise.random.below(16) == 0 { Instant::from_millis(7) } else { noise.now };
         loop {
             let action = machine.step(at, input);
-            jury.see(&Event::Step { at, worker: 0, local: at, input, action })?;
+            oracles.see(&Event::Step { at, worker: 0, local: at, input, action })?;
             noise.hear(&action);
             if matches!(action, Action::Stopped) {
                 return Ok(());
@@ -188,11 +190,12 @@ fn the_corpus_of_fuzzing_breaks_no_rule() {
     let (mut files, mut told) = (0, 0);
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
-        let mut jury: Option<Jury> = None;
+        let mut oracles: Option<Oracles> = None;
         fuzzed::steps(&std::fs::read(&path).unwrap(), &mut |policy, at, input, action| {
-            let jury = jury.get_or_insert_with(|| Jury::hostile(Setting::of_workers(&[(*policy, 2)])));
+            let oracles =
+                oracles.get_or_insert_with(|| Oracles::hostile(Setting::from_workers(&[(*policy, 2)])));
             told += 1;
-            if let Err(broken) = jury.see(&Event::Step { at, worker: 0, local: at, input, action }) {
+            if let Err(broken) = oracles.see(&Event::Step { at, worker: 0, local: at, input, action }) {
                 panic!("{}: {broken}", path.display());
             }
         });
@@ -202,7 +205,7 @@ fn the_corpus_of_fuzzing_breaks_no_rule() {
 }
 
 /// What the judge first says of this machine.
-fn caught<M: Mutant>() -> Option<String> {
+fn caught<M: Kind>() -> Option<String> {
     (0..SEQUENCES).find_map(|seed| judge::<M>(seed).err().map(|broken| broken.what))
 }
 

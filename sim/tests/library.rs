@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use downbeat_core::machine::mutant::Sound;
+use downbeat_core::machine::Sound;
 use downbeat_sim::oracle::s18_replay::Digest;
 use downbeat_sim::scenario::{Scenario, read};
 use downbeat_sim::trial;
@@ -39,7 +39,7 @@ fn all_pass(folder: &str) {
 
 #[test]
 fn the_named_scenarios_pass() {
-    assert_eq!(files("scenarios").len(), 11);
+    assert_eq!(files("scenarios").len(), 17);
     all_pass("scenarios");
 }
 

@@ -3,9 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use downbeat_core::machine::mutant::Sound;
-use downbeat_core::machine::{Action, Control, Input};
-use downbeat_sim::event::{Event, HubStep};
+use downbeat_core::machine::{Action, Control, Input, Sound};
+use downbeat_sim::event::{Event, HubStep, Watcher};
 use downbeat_sim::explain::{Whose, explain};
 use downbeat_sim::mutants::Machines;
 use downbeat_sim::record::{Line, Record};
@@ -15,7 +14,6 @@ use downbeat_sim::step::Stepper;
 use downbeat_sim::swarm::{self, Plan};
 use downbeat_sim::trial;
 use downbeat_sim::view::{View, write};
-use downbeat_sim::world::Watcher;
 
 fn process() -> Scenario {
     scenario::parse("process.toml", include_str!("fixtures/process.toml"), false).unwrap()
@@ -48,7 +46,7 @@ fn a_small_swarm_of_processes_passes() {
 
 #[test]
 fn the_record_of_a_process_has_the_runners_form() {
-    let record = Record::of_run(&process());
+    let record = Record::from_run(&process());
     insta::assert_snapshot!(
         "record_of_a_process",
         written(&record, View::Record).lines().skip(1).take(40).collect::<Vec<_>>().join("\n")
@@ -68,20 +66,20 @@ fn the_record_of_a_process_has_the_runners_form() {
 
 #[test]
 fn the_short_view_of_a_process_names_its_hub() {
-    insta::assert_snapshot!(written(&Record::of_run(&process()), View::Short));
+    insta::assert_snapshot!(written(&Record::from_run(&process()), View::Short));
 }
 
 #[test]
 fn records_of_processes_are_read_replayed_and_judged_as_the_world_did() {
     let seeds = (0..12).map(|seed| generate(seed, Profile::Processes));
     for scenario in seeds.chain([process()]) {
-        let text = written(&Record::of_run(&scenario), View::Record);
+        let text = written(&Record::from_run(&scenario), View::Record);
         let record = parse(&text);
         assert_eq!(written(&record, View::Record), text, "{}", scenario.name);
         let replay = replay(&record);
         assert_eq!((replay.divergence, replay.untried), (None, 0), "{}", scenario.name);
-        assert_eq!(replay.verdict.broken, [], "{}", scenario.name);
-        assert!(replay.verdict.skipped.is_empty(), "{:?}", replay.verdict.skipped);
+        assert_eq!(replay.judgement.broken, [], "{}", scenario.name);
+        assert!(replay.judgement.skipped.is_empty(), "{:?}", replay.judgement.skipped);
     }
 }
 
@@ -89,10 +87,10 @@ fn records_of_processes_are_read_replayed_and_judged_as_the_world_did() {
 fn every_view_and_story_takes_the_record_of_several_processes() {
     let crowded = |seed: &u64| {
         let scenario = generate(*seed, Profile::Processes);
-        scenario.crews().len() > 2 && scenario.workers.iter().any(|group| group.process.is_none())
+        scenario.each_process().len() > 2 && scenario.workers.iter().any(|group| group.process.is_none())
     };
     let seed = (0..500).find(crowded).unwrap();
-    let record = Record::of_run(&generate(seed, Profile::Processes));
+    let record = Record::from_run(&generate(seed, Profile::Processes));
     for view in [View::Text, View::Short, View::Perfetto, View::Html, View::Csv] {
         assert!(!written(&record, view).is_empty());
     }
@@ -100,27 +98,27 @@ fn every_view_and_story_takes_the_record_of_several_processes() {
     assert!(!explain(&record, &Whose::Task("#1".to_owned())).unwrap().sentences.is_empty());
     let mut out = Vec::new();
     let hub = record.hubs.list[1].number;
-    let commands = format!("step 400\nshow {hub}\nwhy {hub}\nshow 0\nwhy 0\nback 100\ndiff\nquit\n");
+    let commands = format!("step 4000\nshow {hub}\nwhy {hub}\nshow 0\nwhy 0\nback 100\ndiff\nquit\n");
     Stepper::new(&record).talk(&mut commands.as_bytes(), &mut out, true).unwrap();
     let said = String::from_utf8_lossy(&out);
     assert!(said.contains("hub 1\n  calls in flight"), "{said}");
 }
 
 /// Changes the first line for which that is asked.
-fn doctored(change: impl Fn(&str) -> Option<String>) -> (Option<usize>, Option<&'static str>) {
-    let text = written(&Record::of_run(&process()), View::Record);
+fn tampered(change: impl Fn(&str) -> Option<String>) -> (Option<usize>, Option<&'static str>) {
+    let text = written(&Record::from_run(&process()), View::Record);
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let at = lines.iter().position(|line| change(line).is_some()).unwrap();
     lines[at] = change(&lines[at]).unwrap();
     let replay = replay(&parse(&lines.join("\n")));
     let line = replay.divergence.map(|found| found.line);
-    (line.map(|line| line - at), replay.verdict.broken.first().map(|found| found.violation.oracle))
+    (line.map(|line| line - at), replay.judgement.broken.first().map(|found| found.violation.oracle))
 }
 
 #[test]
-fn a_doctored_record_of_a_process_is_found_out() {
+fn a_tampered_record_of_a_process_is_found_out() {
     // A wait without an end, while results and polls come due.
-    let endless = doctored(|line| {
+    let endless = tampered(|line| {
         let wait = line.find("\"until\":").filter(|_| line.contains("\"in\":{\"replied\""))?;
         let end = wait + line[wait..].find(',')?;
         Some(format!("{}\"until\":null{}", &line[..wait], &line[end..]))
@@ -128,7 +126,7 @@ fn a_doctored_record_of_a_process_is_found_out() {
     assert_eq!(endless.0, Some(1));
     assert!(endless.1.is_some_and(|rule| rule.starts_with('L')), "{endless:?}");
     // An answer for another worker than the hub's.
-    let another = doctored(|line| {
+    let another = tampered(|line| {
         line.contains("\"for\":0,\"do\":{\"poll\"").then(|| line.replace("\"for\":0", "\"for\":1"))
     });
     assert_eq!(another.0, Some(1));

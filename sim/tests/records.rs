@@ -8,7 +8,7 @@ use downbeat_sim::view::{View, write};
 /// The record of a seed, as text.
 fn text(seed: u64, profile: Profile) -> String {
     let mut out = Vec::new();
-    let record = Record::of_run(&scenario::generate(seed, profile));
+    let record = Record::from_run(&scenario::generate(seed, profile));
     write(&record, View::Record, &mut out).unwrap_or_else(|error| panic!("{error}"));
     String::from_utf8_lossy(&out).into_owned()
 }
@@ -28,7 +28,7 @@ fn a_record_is_read_as_it_was_written_and_the_core_says_it_all_again() {
             assert_eq!(String::from_utf8_lossy(&again), written, "seed {seed}");
             let replay = replay(&record);
             assert_eq!(replay.divergence, None, "seed {seed} {}", profile.name());
-            assert_eq!(replay.verdict.broken, [], "seed {seed} {}", profile.name());
+            assert_eq!(replay.judgement.broken, [], "seed {seed} {}", profile.name());
             assert!(replay.steps > 100 && replay.untried == 0);
         }
     }
@@ -38,7 +38,7 @@ fn a_record_is_read_as_it_was_written_and_the_core_says_it_all_again() {
 fn found(lines: &[String]) -> (Option<usize>, Option<&'static str>) {
     let record = parse(&lines.join("\n")).unwrap_or_else(|error| panic!("{error}"));
     let replay = replay(&record);
-    let broken = replay.verdict.broken.iter().map(|broken| broken.violation.oracle);
+    let broken = replay.judgement.broken.iter().map(|broken| broken.violation.oracle);
     (replay.divergence.map(|found| found.line), broken.min_by_key(|name| *name != "S8 poll-gate"))
 }
 
@@ -46,7 +46,7 @@ fn outage_record() -> Vec<String> {
     let scenario = scenario::parse("outage.toml", include_str!("fixtures/outage.toml"), false);
     let scenario = scenario.unwrap_or_else(|error| panic!("{error}"));
     let mut out = Vec::new();
-    write(&Record::of_run(&scenario), View::Record, &mut out).unwrap_or_else(|error| panic!("{error}"));
+    write(&Record::from_run(&scenario), View::Record, &mut out).unwrap_or_else(|error| panic!("{error}"));
     String::from_utf8_lossy(&out).lines().map(str::to_owned).collect()
 }
 
@@ -89,7 +89,7 @@ fn a_last_line_that_is_cut_off_is_left_out() {
     let record = parse(&whole[..whole.len() - 20]).unwrap();
     assert!(record.truncated);
     let replay = replay(&record);
-    assert_eq!((replay.divergence, replay.verdict.broken), (None, vec![]));
+    assert_eq!((replay.divergence, replay.judgement.broken), (None, vec![]));
 }
 
 #[test]

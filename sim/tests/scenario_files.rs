@@ -54,22 +54,22 @@ fn values_out_of_bounds_are_all_named_in_the_order_of_the_file() {
     assert!(lines[1].starts_with("s:6: workers[0].slots: 65 is not allowed"), "{text}");
 }
 
-const CREW: &str = "version = 1\nheal_at = \"5m\"\n\n[[processes]]\nname = \"app\"\ncount = 3\n\n[[workers]]\nprocess = \"app\"\ncount = 4\n";
+const PROCESS: &str = "version = 1\nheal_at = \"5m\"\n\n[[processes]]\nname = \"app\"\ncount = 3\n\n[[workers]]\nprocess = \"app\"\ncount = 4\n";
 
 #[test]
 fn workers_of_a_process_are_numbered_copy_by_copy() {
-    let scenario = parse("s.toml", &format!("{CREW}\n[[workers]]\ncount = 2\n"), false).unwrap();
+    let scenario = parse("s.toml", &format!("{PROCESS}\n[[workers]]\ncount = 2\n"), false).unwrap();
     assert_eq!(scenario.worker_count(), 14);
-    let crews = scenario.crews();
-    assert_eq!(crews.len(), 3);
-    assert_eq!(crews[1].members, [4, 5, 6, 7]);
-    assert_eq!((crews[1].policy.max_calls, scenario.policy_of(&scenario.workers[0]).max_calls), (16, 16));
+    let processes = scenario.each_process();
+    assert_eq!(processes.len(), 3);
+    assert_eq!(processes[1].members, [4, 5, 6, 7]);
+    assert_eq!((processes[1].policy.max_calls, scenario.policy_of(&scenario.workers[0]).max_calls), (16, 16));
     assert_eq!(scenario.policy_of(&scenario.workers[1]).max_calls, 4);
 }
 
 #[test]
 fn mistakes_about_processes_are_named_with_line_and_key() {
-    let change = |from: &str, to: &str| error(&CREW.replace(from, to), false);
+    let change = |from: &str, to: &str| error(&PROCESS.replace(from, to), false);
     let text = change("process = \"app\"", "process = \"api\"");
     assert!(
         text.contains("s:9: workers[0].process: there is no process `api`; did you mean `app`?"),
@@ -81,8 +81,11 @@ fn mistakes_about_processes_are_named_with_line_and_key() {
     let text = change("count = 4", "stagger = \"1s\"");
     assert!(text.starts_with("s:10: workers[0].stagger: belongs to the process `app`"), "{text}");
     let text = change("count = 4", "policy = { preset = \"seed\" }");
-    assert!(text.starts_with("s:10: workers[0].policy.preset: the seed's rules know no process"), "{text}");
-    let text = error(&CREW.replace("[[workers]]", "[[processes]]\nname = \"app\"\n\n[[workers]]"), false);
+    assert!(
+        text.starts_with("s:10: workers[0].policy.preset: the Ruby SDK's rules know no process"),
+        "{text}"
+    );
+    let text = error(&PROCESS.replace("[[workers]]", "[[processes]]\nname = \"app\"\n\n[[workers]]"), false);
     assert!(text.starts_with("s:5: processes[0].name: `app` is the name of 2 processes"), "{text}");
 }
 
@@ -207,7 +210,7 @@ const NONSENSE: &[(&str, &str, &str)] = &[
     ("call_timeout = \"10s\"", "call_timeout = \"2ms\"", "workers[0].policy.call_timeout"),
     ("failing_cap = \"5s\"", "failing_cap = \"249ms\"", "workers[0].policy.failing_cap"),
     ("drain_timeout = \"9s\"", "drain_timeout = \"31d\"", "workers[0].policy.drain_timeout"),
-    ("lanes = 4", "preset = \"seed\"", "workers[0].slots"),
+    ("lanes = 4", "preset = \"ruby-sdk\"", "workers[0].slots"),
     ("every = \"1s\"", "every = \"0s\"", "tasks[0].arrive.every"),
     ("every = \"1s\"", "every = \"1us\"", "tasks"),
     ("until = \"4m\"", "until = \"2s\"", "tasks[0].arrive.until"),

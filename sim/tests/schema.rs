@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use downbeat_core::machine::mutant::Sound;
+use downbeat_core::machine::Sound;
 use downbeat_sim::oracle::s18_replay::Digest;
 use downbeat_sim::scenario::{Profile, Span, generate, parse, read, schema, to_json, to_toml};
 use downbeat_sim::trial;

@@ -17,8 +17,8 @@ fn the_readme_shows_the_table_that_the_command_prints() {
 }
 
 #[test]
-fn downbeat_loses_nothing_where_the_seed_does() {
+fn downbeat_loses_nothing_where_the_ruby_sdk_does() {
     let rows = table::rows().unwrap();
     assert!(rows.iter().filter(|row| row.policy == "downbeat").all(|row| row.results_lost == 0), "{rows:?}");
-    assert!(rows.iter().any(|row| row.policy == "seed" && row.results_lost > 0), "{rows:?}");
+    assert!(rows.iter().any(|row| row.policy == "ruby-sdk" && row.results_lost > 0), "{rows:?}");
 }

@@ -5,12 +5,11 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::origin::Origin;
-use super::{NONDETERMINISM, PASS, USAGE, print_json};
-use crate::event::Event;
+use super::output::{NONDETERMINISM, PASS, USAGE, print_json};
+use crate::event::{Event, Watcher};
 use crate::mutants::Machines;
 use crate::oracle::s18_replay::Digest;
 use crate::scenario::Scenario;
-use crate::world::Watcher;
 
 /// Arguments of `check`.
 #[derive(clap::Args)]
@@ -51,8 +50,8 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
     // One run here, and one on another thread at the same time.
     let machines = args.origin.machines();
     let (first, second) = std::thread::scope(|scope| {
-        let other = scope.spawn(|| Run::of(machines, &scenario));
-        (Run::of(machines, &scenario), other.join().unwrap_or_default())
+        let other = scope.spawn(|| Run::new(machines, &scenario));
+        (Run::new(machines, &scenario), other.join().unwrap_or_default())
     });
     let difference = difference(&first, &second);
     if let Some(found) = &difference {
@@ -88,7 +87,7 @@ struct Run {
 }
 
 impl Run {
-    fn of(machines: Machines, scenario: &Scenario) -> Self {
+    fn new(machines: Machines, scenario: &Scenario) -> Self {
         #[derive(Default)]
         struct All(Digest, Vec<(u64, String)>);
         impl Watcher for All {

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use super::{FAIL, PASS, USAGE};
+use super::output::{FAIL, PASS, USAGE};
 use crate::conform;
 
 /// Arguments of `conform`.

@@ -1,9 +1,9 @@
-//! `explain`: the story of one task, or of one slot.
+//! `explain`: the story of one task, or of one entry.
 
 use std::io::{self, Write};
 
+use super::output::{PASS, USAGE};
 use super::source::Source;
-use super::{PASS, USAGE};
 use crate::explain::{Whose, explain};
 
 /// Arguments of `explain`.
@@ -12,22 +12,22 @@ pub(super) struct Args {
     #[command(flatten)]
     source: Source,
     /// The task: its id, the first digits of it, or #3 for the third that the run tells of.
-    #[arg(long, value_name = "ID", required_unless_present = "slot", conflicts_with = "slot")]
+    #[arg(long, value_name = "ID", required_unless_present = "entry", conflicts_with = "entry")]
     task: Option<String>,
-    /// A slot instead of a task: 2.0 is slot 0 of worker 2.
-    #[arg(long, value_name = "W.S", value_parser = slot)]
-    slot: Option<(u32, u16)>,
+    /// An entry instead of a task: 2.0 is entry 0 of worker 2.
+    #[arg(long, alias = "slot", value_name = "W.E", value_parser = entry)]
+    entry: Option<(u32, u16)>,
 }
 
-fn slot(text: &str) -> Result<(u32, u16), String> {
-    let wrong = || format!("`{text}` is not WORKER.SLOT, such as 2.0");
-    let (worker, slot) = text.split_once('.').ok_or_else(wrong)?;
-    Ok((worker.parse().map_err(|_| wrong())?, slot.parse().map_err(|_| wrong())?))
+fn entry(text: &str) -> Result<(u32, u16), String> {
+    let wrong = || format!("`{text}` is not WORKER.ENTRY, such as 2.0");
+    let (worker, entry) = text.split_once('.').ok_or_else(wrong)?;
+    Ok((worker.parse().map_err(|_| wrong())?, entry.parse().map_err(|_| wrong())?))
 }
 
 pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
-    let whose = match (&args.task, args.slot) {
-        (_, Some((worker, slot))) => Whose::Slot(worker, slot),
+    let whose = match (&args.task, args.entry) {
+        (_, Some((worker, entry))) => Whose::Entry(worker, entry),
         (task, None) => Whose::Task(task.clone().unwrap_or_default()),
     };
     let record = args.source.record();

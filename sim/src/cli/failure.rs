@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::now;
-use crate::event::{Effect, Event};
+use super::output::now;
+use crate::event::{Effect, Event, Watcher};
 use crate::mutants::Machines;
 use crate::record::Record;
 use crate::report::{Failure, Minimal};
@@ -16,7 +16,6 @@ use crate::scenario::{Scenario, to_json};
 use crate::shrink;
 use crate::trial::Trial;
 use crate::view::{self, View};
-use crate::world::Watcher;
 
 /// What may be done about a failure.
 #[derive(clap::Args)]
@@ -37,7 +36,7 @@ pub(super) struct Failed<'a> {
     /// What it is called.
     pub(super) run: String,
     /// The arguments that run it again.
-    pub(super) again: String,
+    pub(super) rerun: String,
     /// What its files are called.
     pub(super) stem: String,
 }
@@ -52,7 +51,7 @@ const PAGE_STEPS: u64 = 300_000;
 impl Failed<'_> {
     /// What can be said without doing anything; `None`: it did not fail.
     pub(super) fn told(&self) -> Option<Failure> {
-        Failure::of(self.trial, self.run.clone(), &self.again)
+        Failure::from_trial(self.trial, self.run.clone(), &self.rerun)
     }
 
     /// The same, with a small scenario and a page, where they can be had. `page` is one that is there already.
@@ -104,7 +103,7 @@ impl Failed<'_> {
             Some(small) if !long(&self.machines.run(small, &mut [])) => (small, small.name.as_str()),
             _ => return Err(None),
         };
-        let record = Record::of_run_with(self.machines, scenario);
+        let record = Record::from_run_with(self.machines, scenario);
         let page = args.failures.join(format!("{stem}.html"));
         write(&page, &|page| {
             let mut file = BufWriter::new(fs::File::create(page)?);

@@ -6,9 +6,11 @@ mod explain;
 mod failure;
 mod mutants;
 mod origin;
+mod output;
 mod replay;
 mod run;
 mod scenario;
+#[cfg(feature = "serve")]
 mod serve;
 mod shrink;
 mod source;
@@ -20,21 +22,10 @@ mod view;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Instant;
 
 use clap::{Parser, Subcommand};
-use serde::Serialize;
 
-/// Everything ended well.
-const PASS: u8 = 0;
-/// A check failed.
-const FAIL: u8 = 1;
-/// The command line, or a file named on it, cannot be used.
-const USAGE: u8 = 2;
-/// Two runs of one scenario differ.
-const NONDETERMINISM: u8 = 12;
-/// A situation that a swarm should meet was never met.
-const PROBE: u8 = 13;
+use self::output::FAIL;
 
 /// Model server and simulator of Downbeat, the worker runtime for Conductor.
 #[derive(Parser)]
@@ -51,7 +42,7 @@ Examples:
   downbeat-sim swarm --for 60s
   downbeat-sim shrink --seed 4711 --out small.json
   downbeat-sim mutants
-  downbeat-sim conform tests/vectors/seed-traces.json
+  downbeat-sim conform tests/vectors/ruby-traces.json
   downbeat-sim scenario check my-fleet.toml
   downbeat-sim scenario generate --seed 7 --profile stormy > storm.toml
 
@@ -62,7 +53,7 @@ Exit codes: 0 passed, 1 a check failed, 2 usage or a file that cannot be used, 1
 enum Command {
     /// Run one scenario under all oracles.
     #[command(
-        after_help = "Examples:\n  downbeat-sim run --seed 4711 --html run.html\n  downbeat-sim run --scenario my-fleet.toml --trace run.txt --csv run.csv\n  downbeat-sim run --seed 5 --profile radioactive --mutant GivesUp\n\nA failing run leaves a small scenario and a page in target/sim; docs/simulator.md explains its report."
+        after_help = "Examples:\n  downbeat-sim run --seed 4711 --html run.html\n  downbeat-sim run --scenario my-fleet.toml --trace run.txt --csv run.csv\n  downbeat-sim run --seed 4 --profile radioactive --mutant GivesUp\n\nA failing run leaves a small scenario and a page in target/sim; docs/simulator.md explains its report."
     )]
     Run(run::Args),
     /// Run many seeds, until one breaks a rule.
@@ -78,7 +69,7 @@ enum Command {
     /// Run one scenario twice and compare.
     #[command(after_help = "Examples:\n  downbeat-sim check --seed 4711")]
     Check(check::Args),
-    /// What Downbeat's rules and the seed's do to a server in trouble, as a table.
+    /// What Downbeat's rules and the Ruby SDK's do to a server in trouble, as a table.
     #[command(after_help = "Examples:\n  downbeat-sim table")]
     Table(table::Args),
     /// Let the oracles catch every known mistake.
@@ -87,12 +78,12 @@ enum Command {
     )]
     Mutants(mutants::Args),
     /// Run traces of the original Ruby class through the machine; prints `N passed, N failed`.
-    #[command(after_help = "Examples:\n  downbeat-sim conform tests/vectors/seed-traces.json")]
+    #[command(after_help = "Examples:\n  downbeat-sim conform tests/vectors/ruby-traces.json")]
     Conform(conform::Args),
     /// Tell the core a record's inputs again: does it give the same answers, and is a rule broken?
     #[command(after_help = "Examples:\n  downbeat-sim replay run.jsonl")]
     Replay(replay::Args),
-    /// Tell the story of one task, or of one slot, in sentences.
+    /// Tell the story of one task, or of one entry, in sentences.
     #[command(
         after_help = "Examples:\n  downbeat-sim explain --scenario my-fleet.toml --task '#3'\n  downbeat-sim explain --record run.jsonl --task 3b7b1f6e"
     )]
@@ -114,21 +105,8 @@ enum Command {
     Scenario(scenario::Args),
     /// Serve the model server over HTTP: a development server, with faults to order at /control.
     #[command(after_help = "Examples:\n  downbeat-sim serve --listen 127.0.0.1:8080")]
+    #[cfg(feature = "serve")]
     Serve(serve::Args),
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "bounds on wall time, and reports of it, need the wall's clock"
-)]
-fn now() -> Instant {
-    Instant::now()
-}
-
-/// Prints JSON, and a line feed.
-fn print_json(out: &mut dyn Write, what: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, what)?;
-    writeln!(out)
 }
 
 /// Parses the command line and runs what it says.
@@ -150,6 +128,7 @@ pub fn main() -> ExitCode {
         Command::Step(args) => step::run(&args, &mut out, &mut err),
         Command::View(args) => view::run(&args, &mut out, &mut err),
         Command::Scenario(args) => scenario::run(&args, &mut out, &mut err),
+        #[cfg(feature = "serve")]
         Command::Serve(args) => serve::run(&args, &mut out, &mut err),
     };
     match code.and_then(|code| out.flush().map(|()| code)) {

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{FAIL, PASS, print_json};
-use crate::canary::{self, DOCTORINGS};
+use super::output::{FAIL, PASS, print_json};
 use crate::mutants::{self, Caught};
+use crate::tampered::{self, TAMPERINGS};
 
 /// Arguments of `mutants`.
 #[derive(clap::Args)]
@@ -30,7 +30,7 @@ struct Told<'a> {
     caught: usize,
     of: usize,
     mutants: Vec<Mistake<'a>>,
-    doctored_records: Vec<Doctored>,
+    tampered_records: Vec<Tampered>,
 }
 
 #[derive(Serialize)]
@@ -44,8 +44,8 @@ struct Mistake<'a> {
 }
 
 #[derive(Serialize)]
-struct Doctored {
-    doctored: &'static str,
+struct Tampered {
+    tampered: &'static str,
     caught_by: Option<&'static str>,
 }
 
@@ -67,16 +67,16 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
         }
     });
     result?;
-    let records: Vec<Doctored> = DOCTORINGS
+    let records: Vec<Tampered> = TAMPERINGS
         .iter()
         .enumerate()
-        .map(|(way, name)| Doctored { doctored: name, caught_by: canary::sing(way).map(|it| it.oracle) })
+        .map(|(way, name)| Tampered { tampered: name, caught_by: tampered::caught(way).map(|it| it.oracle) })
         .collect();
     let survivors: Vec<&str> = caught
         .iter()
         .filter(|caught| caught.by.is_none())
         .map(|caught| caught.mutant)
-        .chain(records.iter().filter(|record| record.caught_by.is_none()).map(|record| record.doctored))
+        .chain(records.iter().filter(|record| record.caught_by.is_none()).map(|record| record.tampered))
         .collect();
     let all = caught.len() + records.len();
     let mutants = caught.iter().map(|caught| Mistake {
@@ -90,7 +90,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
         caught: all - survivors.len(),
         of: all,
         mutants: mutants.collect(),
-        doctored_records: records,
+        tampered_records: records,
     };
     if let Some(file) = &args.out {
         let written = serde_json::to_vec_pretty(&told).map_err(io::Error::other);
@@ -102,9 +102,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
     if args.json {
         print_json(out, &told)?;
     } else {
-        for Doctored { doctored, caught_by } in &told.doctored_records {
+        for Tampered { tampered, caught_by } in &told.tampered_records {
             let by = caught_by.unwrap_or("SURVIVES");
-            writeln!(out, "canary: {doctored:<18} {by:<28} a doctored record")?;
+            writeln!(out, "tampered: {tampered:<18} {by:<28} a tampered record")?;
         }
         writeln!(out, "{} of {all} caught", told.caught)?;
     }

@@ -60,14 +60,14 @@ impl Origin {
     }
 
     /// The arguments that name it again.
-    pub(super) fn again(&self) -> String {
-        let mut again = match &self.scenario {
+    pub(super) fn rerun(&self) -> String {
+        let mut rerun = match &self.scenario {
             Some(file) => format!("--scenario {}", quoted(&file.display().to_string())),
             None => format!("--seed {} --profile {}", self.seed.unwrap_or_default(), self.profile().name()),
         };
         if let Some(mistake) = self.machines().mistake() {
-            again += &format!(" --mutant {mistake}");
+            rerun += &format!(" --mutant {mistake}");
         }
-        again
+        rerun
     }
 }

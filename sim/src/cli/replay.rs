@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{PASS, USAGE, print_json};
+use super::output::{PASS, USAGE, print_json};
 use crate::record::{self, Record};
 use crate::replay::{self, Answered, Divergence, Replay};
 use crate::view::words;
@@ -15,7 +15,7 @@ const SAFETY: u8 = 10;
 /// A rule of liveness is broken.
 const LIVENESS: u8 = 11;
 /// The core answers something else than the record says.
-const DIVERGENCE: u8 = super::NONDETERMINISM;
+const DIVERGENCE: u8 = super::output::NONDETERMINISM;
 
 /// Arguments of `replay`.
 #[derive(clap::Args)]
@@ -35,6 +35,14 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
             return Ok(USAGE);
         }
     };
+    if record.is_old() {
+        let name = &record.name;
+        writeln!(
+            err,
+            "downbeat-sim: {name} is a record of an older version: the machine's rules have changed since, so its answers say nothing of this core; `view` and `explain` read it"
+        )?;
+        return Ok(USAGE);
+    }
     let replay = replay::replay(&record);
     let code = exit_code(&replay);
     if args.json {
@@ -58,22 +66,22 @@ fn trouble(record: &Record, replay: &Replay) -> Vec<(usize, String)> {
     if let Some(found) = &replay.divergence {
         all.push((found.line, diverged(&place(found.line), found)));
     }
-    for broken in &replay.verdict.broken {
+    for broken in &replay.judgement.broken {
         all.push((broken.line, format!("FAIL      {} {}", place(broken.line), broken.violation)));
     }
-    for (word, misfit) in [("CONTRACT", &replay.contract), ("DIFFERS ", &replay.again)] {
+    for (word, misfit) in [("CONTRACT", &replay.contract), ("DIFFERS ", &replay.rerun)] {
         all.extend(misfit.as_ref().map(|it| (it.line, format!("{word}  {} {}", place(it.line), it.what))));
     }
     all
 }
 
 fn exit_code(replay: &Replay) -> u8 {
-    let broken = &replay.verdict.broken;
+    let broken = &replay.judgement.broken;
     if broken.iter().any(|broken| !broken.violation.is_liveness()) {
         SAFETY
     } else if !broken.is_empty() {
         LIVENESS
-    } else if replay.divergence.is_some() || replay.contract.is_some() || replay.again.is_some() {
+    } else if replay.divergence.is_some() || replay.contract.is_some() || replay.rerun.is_some() {
         DIVERGENCE
     } else {
         PASS
@@ -127,7 +135,7 @@ struct Diverged {
 }
 
 fn told<'a>(record: &'a Record, replay: &'a Replay, exit_code: u8) -> Told<'a> {
-    let verdict = &replay.verdict;
+    let judgement = &replay.judgement;
     Told {
         record: &record.name,
         exit_code,
@@ -136,10 +144,10 @@ fn told<'a>(record: &'a Record, replay: &'a Replay, exit_code: u8) -> Told<'a> {
         dropped: replay.dropped,
         segments: replay.segments,
         truncated: record.truncated,
-        judged_rules: verdict.judges,
-        not_judged: &verdict.skipped,
-        because: &verdict.reasons,
-        violations: verdict.broken.iter().map(told_of).collect(),
+        judged_rules: judgement.judges,
+        not_judged: &judgement.skipped,
+        because: &judgement.reasons,
+        violations: judgement.broken.iter().map(told_of).collect(),
         divergence: replay.divergence.as_ref().map(|found| Diverged {
             line: found.line,
             at_us: found.at.as_micros(),
@@ -149,7 +157,7 @@ fn told<'a>(record: &'a Record, replay: &'a Replay, exit_code: u8) -> Told<'a> {
             core: answered(&found.core),
         }),
         contract: misfit(replay.contract.as_ref()),
-        differs: misfit(replay.again.as_ref()),
+        differs: misfit(replay.rerun.as_ref()),
     }
 }
 
@@ -185,12 +193,12 @@ fn report(record: &Record, replay: &Replay, out: &mut dyn Write) -> io::Result<(
     }
     let segments = if replay.segments == 1 { "segment" } else { "segments" };
     writeln!(out, "{} steps of {} {segments} replayed", replay.steps, replay.segments)?;
-    let verdict = &replay.verdict;
-    writeln!(out, "judged by {} rules", verdict.judges)?;
-    if !verdict.skipped.is_empty() {
-        writeln!(out, "not judged: {}", verdict.skipped.join(", "))?;
+    let judgement = &replay.judgement;
+    writeln!(out, "judged by {} rules", judgement.judges)?;
+    if !judgement.skipped.is_empty() {
+        writeln!(out, "not judged: {}", judgement.skipped.join(", "))?;
     }
-    for reason in &verdict.reasons {
+    for reason in &judgement.reasons {
         writeln!(out, "  because {reason}")?;
     }
     if exit_code(replay) == PASS {
@@ -208,7 +216,7 @@ fn in_words(replay: &Replay) -> String {
             format!("the core gives {tried} recorded answers again; {untried} were not tried")
         }
     };
-    let rules = if replay.verdict.judges > 0 { "no rule is broken" } else { "no rule was judged" };
+    let rules = if replay.judgement.judges > 0 { "no rule is broken" } else { "no rule was judged" };
     format!("{answers}, and {rules}")
 }
 

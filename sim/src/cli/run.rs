@@ -4,19 +4,19 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use downbeat_core::machine::mutant::Sound;
+use downbeat_core::machine::Sound;
 
 use serde::Serialize;
 
 use super::failure::{AfterFailure, Failed};
 use super::origin::Origin;
-use super::{FAIL, PASS, USAGE, print_json};
+use super::output::{FAIL, PASS, USAGE, print_json};
+use crate::event::Watcher;
 use crate::record::{Record, Recorder};
 use crate::report::{self, Failure};
 use crate::scenario::Scenario;
 use crate::trial::{self, Trial};
 use crate::view::{self, View};
-use crate::world::Watcher;
 
 /// Arguments of `run`.
 #[derive(clap::Args)]
@@ -123,7 +123,7 @@ fn end(
         machines: args.origin.machines(),
         trial,
         run: args.origin.name(),
-        again: args.origin.again(),
+        rerun: args.origin.rerun(),
         stem: args.origin.stem(),
     };
     let failure = failed.examined(&args.failure, args.html.as_deref());

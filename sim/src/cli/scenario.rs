@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{FAIL, PASS, USAGE};
+use super::output::{FAIL, PASS, USAGE};
 use crate::scenario::{self, Profile};
 
 /// Arguments of `scenario`.

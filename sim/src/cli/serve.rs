@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::{PASS, USAGE};
-use crate::scenario::{Backend, Span};
-use crate::serve::{Auth, Options, Server};
+use super::output::{PASS, USAGE};
+use crate::scenario::Span;
+use downbeat_server::http::{Auth, Backend, Fault, Generation, Options, Server, UnknownV2};
 
 /// Arguments of `serve`.
 #[derive(clap::Args)]
@@ -25,6 +25,19 @@ pub(super) struct Args {
     /// How a poll waits: until the first task (redis), until `count` tasks (sql), not at all (none).
     #[arg(long, value_name = "NAME", default_value = "redis", value_parser = backend)]
     backend: Backend,
+    /// What `extendLease` means: nothing, so that IN_PROGRESS is a give-back (before-2022-08); an extension, but an
+    /// update without a status is a 500 (demands-status); an extension (now).
+    #[arg(long, value_name = "NAME", default_value = "now", value_parser = generation)]
+    generation: Generation,
+    /// Whether `update-v2` is known, or which status it is answered with: 404, 405, or 500 as before 3.21.12.
+    #[arg(long, value_name = "WORD", default_value = "known", value_parser = update_v2)]
+    update_v2: UpdateV2,
+    /// Answer 500 to a result with U+0000, and record it all the same, as on PostgreSQL.
+    #[arg(long)]
+    refuse_nul: bool,
+    /// A fault that is in force from the start, as `POST /control/faults` takes it; may be given again.
+    #[arg(long = "fault", value_name = "JSON", value_parser = Fault::from_json)]
+    faults: Vec<Fault>,
     /// Feeds ids and the chance of faults; default: the clock.
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
@@ -32,6 +45,10 @@ pub(super) struct Args {
     #[arg(long, value_name = "BYTES", default_value_t = 3_145_728)]
     input_inline_max: usize,
 }
+
+/// How `update-v2` is answered; `None`: it is known.
+#[derive(Clone, Copy, Debug)]
+struct UpdateV2(Option<UnknownV2>);
 
 pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
     // Before the server is there, so that no signal is missed.
@@ -49,6 +66,10 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
         backend: args.backend,
         seed: args.seed,
         input_inline_max: args.input_inline_max,
+        update_v2: args.update_v2.0.is_none(),
+        unknown_v2: args.update_v2.0.unwrap_or_default(),
+        generation: args.generation,
+        refuse_nul: args.refuse_nul,
         ..Options::default()
     };
     let server = match Server::start(options) {
@@ -62,6 +83,9 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
             return Ok(USAGE);
         }
     };
+    for fault in &args.faults {
+        server.faults().add(fault.clone());
+    }
     writeln!(out, "listening on {}", server.url())?;
     out.flush()?;
     signals.forever().next();
@@ -82,5 +106,24 @@ fn backend(text: &str) -> Result<Backend, String> {
         "sql" => Ok(Backend::Sql),
         "none" => Ok(Backend::None),
         _ => Err("it is redis, sql or none".to_owned()),
+    }
+}
+
+fn generation(text: &str) -> Result<Generation, String> {
+    match text {
+        "before-2022-08" => Ok(Generation::BeforeExtendLease),
+        "demands-status" => Ok(Generation::DemandsStatus),
+        "now" => Ok(Generation::Now),
+        _ => Err("it is before-2022-08, demands-status or now".to_owned()),
+    }
+}
+
+fn update_v2(text: &str) -> Result<UpdateV2, String> {
+    match text {
+        "known" => Ok(UpdateV2(None)),
+        "404" => Ok(UpdateV2(Some(UnknownV2::NotFound))),
+        "405" => Ok(UpdateV2(Some(UnknownV2::NotAllowed))),
+        "500" => Ok(UpdateV2(Some(UnknownV2::Failed))),
+        _ => Err("it is known, 404, 405 or 500".to_owned()),
     }
 }

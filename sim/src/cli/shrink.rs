@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::origin::Origin;
+use super::output::{FAIL, PASS, USAGE};
 use super::values;
-use super::{FAIL, PASS, USAGE};
 use crate::scenario::{Scenario, to_json, to_toml};
 use crate::shrink::{self, broken};
 

@@ -44,6 +44,6 @@ impl Source {
                 scenario::generate(seed, self.profile.unwrap_or_else(|| swarm::profile_of(seed)))
             }
         };
-        Ok(Record::of_run_with(self.mistaken.machines(), &scenario))
+        Ok(Record::from_run_with(self.mistaken.machines(), &scenario))
     }
 }

@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal, Write};
 
 use downbeat_core::machine::Instant;
 
+use super::output::{PASS, USAGE};
 use super::source::Source;
-use super::{PASS, USAGE};
 use crate::scenario::Span;
 use crate::step::Stepper;
 
@@ -35,7 +35,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
         stepper.go_to(number);
     }
     if let Some(at) = args.at {
-        stepper.go_to_time(Instant::ZERO.after(at.get()));
+        stepper.go_to_time(Instant::ZERO.saturating_add(at.get()));
     }
     let input = io::stdin();
     let echo = !input.is_terminal();

@@ -8,8 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::failure::{AfterFailure, Failed};
+use super::output::{PASS, PROBE, now, print_json};
 use super::values::{self, Mistaken};
-use super::{PASS, PROBE, now, print_json};
 use crate::probe::SEEDS_NEEDED;
 use crate::report::{self, Failure};
 use crate::scenario::{Profile, Span, generate};
@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args, out: &mut dyn Write, err: &mut dyn Write) -> io::
         limit.is_none_or(|limit| watch.elapsed() < limit)
     });
     bar.finish_and_clear();
-    let told = Told::of(args, &found, watch.elapsed());
+    let told = Told::new(args, &found, watch.elapsed());
     if !args.json {
         tell(&told, out)?;
         if args.probes {
@@ -113,7 +113,7 @@ struct Probe {
 }
 
 impl Told {
-    fn of(args: &Args, found: &Found, took: Duration) -> Self {
+    fn new(args: &Args, found: &Found, took: Duration) -> Self {
         let probes = found.probes.hits().map(|(name, rare, hits)| Probe { name, rare, hits });
         Self {
             seeds: found.seeds,
@@ -152,7 +152,7 @@ fn end(
             machines: plan.machines,
             trial: &failing.trial,
             run: format!("seed {}", failing.seed),
-            again: format!("--seed {} --profile {}{mistake}", failing.seed, failing.profile.name()),
+            rerun: format!("--seed {} --profile {}{mistake}", failing.seed, failing.profile.name()),
             stem: failing.seed.to_string(),
         };
         let rule = failing.trial.violation.as_ref().map(|violation| violation.oracle);

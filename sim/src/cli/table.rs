@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{FAIL, PASS, print_json};
+use super::output::{FAIL, PASS, print_json};
 use crate::table;
 
 /// Arguments of `table`.

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 
+use super::output::{FAIL, PASS, USAGE};
 use super::source::Source;
-use super::{FAIL, PASS, USAGE};
 use crate::view::{self, View};
 
 /// Arguments of `view`.

@@ -27,13 +27,16 @@ impl Range {
     #[must_use]
     pub fn shortened(from: Instant, delay: Duration, jitter: u8) -> Self {
         let least = delay.saturating_sub(part(delay, jitter).saturating_add(Duration::from_micros(1)));
-        Self { lo: from.after(least), hi: from.after(delay) }
+        Self { lo: from.saturating_add(least), hi: from.saturating_add(delay) }
     }
 
     /// After what a server asked for, lengthened by up to ten percent.
     #[must_use]
     pub fn asked(from: Instant, asked: Duration) -> Self {
-        Self { lo: from.after(asked), hi: from.after(asked.saturating_add(part(asked, 10))) }
+        Self {
+            lo: from.saturating_add(asked),
+            hi: from.saturating_add(asked.saturating_add(part(asked, 10))),
+        }
     }
 
     /// The later of both.
@@ -60,7 +63,7 @@ pub(super) fn retry_after(now: Instant, reply: &Reply, policy: &Policy) -> Optio
 /// How a poll asks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PollKind {
-    /// For all free places, at once.
+    /// For all free entries, at once.
     Short,
     /// For one task; the server waits.
     Long,
@@ -82,7 +85,7 @@ pub struct PollGate {
     /// Failed polls in a row.
     pub failures: u32,
     /// Polls in a row that were answered with 401.
-    refusals: u32,
+    unauthorized: u32,
     /// The end of the latest `Retry-After`.
     hold: Range,
     follow_up: bool,
@@ -101,7 +104,7 @@ impl PollGate {
         unsure: false,
         empties: 0,
         failures: 0,
-        refusals: 0,
+        unauthorized: 0,
         hold: Range::OPEN,
         follow_up: false,
         vague: false,
@@ -109,7 +112,7 @@ impl PollGate {
         empty_since: None,
     };
 
-    /// A gate of which everything is known: `counts` are the empty, failed and refused polls in a row.
+    /// A gate of which everything is known: `counts` are the empty, failed and unauthorized polls in a row.
     pub(super) fn known(
         at: Instant,
         why: Why,
@@ -117,9 +120,9 @@ impl PollGate {
         hold: Instant,
         follow_up: bool,
     ) -> Self {
-        let (empties, failures, refusals) = counts;
+        let (empties, failures, unauthorized) = counts;
         let (opens, hold) = (Range::at(at), Range::at(hold));
-        Self { opens, why, empties, failures, refusals, hold, follow_up, ..Self::OPEN }
+        Self { opens, why, empties, failures, unauthorized, hold, follow_up, ..Self::OPEN }
     }
 
     /// How a poll sent now asks.
@@ -174,10 +177,10 @@ impl PollGate {
     }
 
     pub(super) fn failed(&mut self, now: Instant, reply: &Reply, policy: &Policy) {
-        if matches!(reply, Err(error) if error.fault == Fault::Unauthorized) {
-            let delay = backoff(now, &policy.auth, self.refusals);
-            let why = if self.refusals == 0 { Why::Empty } else { Why::Auth };
-            self.refusals = self.refusals.saturating_add(1);
+        if matches!(reply, Err(error) if matches!(error.fault, Fault::Unauthorized | Fault::Forbidden)) {
+            let delay = backoff(now, &policy.auth, self.unauthorized);
+            let why = if self.unauthorized == 0 { Why::Empty } else { Why::Auth };
+            self.unauthorized = self.unauthorized.saturating_add(1);
             return self.close(delay, why);
         }
         self.failures = self.failures.saturating_add(1);
@@ -248,7 +251,7 @@ impl PollGate {
     fn clear_by_wait(&mut self, until: Instant, why: Why, policy: &Policy) {
         let exact = policy.empty_jitter == 0 && policy.long_poll.is_zero() && why == Why::Empty;
         let Some(sent) = self.empty_since.filter(|_| exact) else { return };
-        let delay = sent.until(until);
+        let delay = until.saturating_duration_since(sent);
         let fits = |n: &u32| empty_delay(*n).min(policy.poll_interval) == delay;
         if let Some(empties) = (1..64).find(fits) {
             *self = Self { empties, opens: Range::at(until), why, ..Self::OPEN };
@@ -268,7 +271,7 @@ impl PollGate {
 
     fn answered(&mut self) {
         self.failures = 0;
-        self.refusals = 0;
+        self.unauthorized = 0;
     }
 
     fn close(&mut self, opens: Range, why: Why) {
@@ -294,10 +297,16 @@ pub struct LinkGate {
     pub probe: Option<u64>,
     /// When the latest failure was told.
     pub since: Instant,
+    /// When a call was answered last; `ZERO`: never.
+    pub answered: Instant,
 }
 
+/// A server that has answered some call within this time is there: another call that it leaves without an answer is slow.
+const THERE: Duration = Duration::from_secs(10);
+
 impl LinkGate {
-    pub(super) const OPEN: Self = Self { failures: 0, opens: Range::OPEN, probe: None, since: Instant::ZERO };
+    pub(super) const OPEN: Self =
+        Self { failures: 0, opens: Range::OPEN, probe: None, since: Instant::ZERO, answered: Instant::ZERO };
 
     pub(super) fn sent(&mut self, call: u64) {
         if self.failures > 0 && self.probe.is_none() {
@@ -306,9 +315,16 @@ impl LinkGate {
     }
 
     pub(super) fn replied(&mut self, now: Instant, call: u64, reply: &Reply, policy: &Policy) {
-        if !matches!(reply, Err(error) if matches!(error.fault, Fault::NotSent | Fault::Unknown)) {
-            *self = Self::OPEN;
-        } else if self.failures == 0 || self.probe == Some(call) {
+        let fault = reply.as_ref().err().map(|error| error.fault);
+        if !matches!(fault, Some(Fault::NotSent | Fault::Unknown | Fault::Slow)) {
+            *self = Self { answered: now, ..Self::OPEN };
+            return;
+        }
+        let there = self.answered > Instant::ZERO && self.answered.saturating_add(THERE) > now;
+        if fault == Some(Fault::Slow) && self.failures == 0 && there {
+            return;
+        }
+        if self.failures == 0 || self.probe == Some(call) {
             self.failures = self.failures.saturating_add(1);
             self.opens = backoff(now, &policy.failing, self.failures);
             self.probe = None;
@@ -317,7 +333,7 @@ impl LinkGate {
     }
 }
 
-/// The token, and the gate after refusals (S9).
+/// The token, and the gate after 401s (S9).
 #[derive(Clone, Copy, Debug)]
 pub struct TokenGate {
     /// Nobody wants one.
@@ -328,6 +344,8 @@ pub struct TokenGate {
     pub fresh: bool,
     /// It was accepted once.
     proven: bool,
+    /// It was renewed for a 403, and no other is for that.
+    forbidden: bool,
     /// Which one it is.
     pub generation: u32,
     /// When it is renewed.
@@ -338,7 +356,7 @@ pub struct TokenGate {
     pub failures: u32,
     /// When the next try may be made.
     pub opens: Range,
-    /// The record leaves open whether some refusals counted as one failure or as two.
+    /// The record leaves open whether some 401s counted as one failure or as two.
     vague: bool,
 }
 
@@ -349,6 +367,7 @@ impl TokenGate {
             keyed: wanted,
             fresh: false,
             proven: false,
+            forbidden: false,
             generation: 0,
             renew_at: Instant::FAR_FUTURE,
             refreshing: false,
@@ -359,8 +378,8 @@ impl TokenGate {
     }
 
     /// A token of which these things are known.
-    pub(super) const fn known(keyed: bool, fresh: bool, proven: bool) -> Self {
-        Self { keyed, fresh, proven, ..Self::new(keyed) }
+    pub(super) const fn known(keyed: bool, fresh: bool, proven: bool, forbidden: bool) -> Self {
+        Self { keyed, fresh, proven, forbidden, ..Self::new(keyed) }
     }
 
     /// A wait tells when the gate opens.
@@ -382,6 +401,12 @@ impl TokenGate {
         if self.unwanted { self.failures == 0 || self.opens.hi <= now } else { self.fresh }
     }
 
+    /// A token is asked for: one that has grown old says nothing of the next.
+    pub(super) fn asked(&mut self) {
+        self.refreshing = true;
+        self.forbidden &= !self.fresh;
+    }
+
     pub(super) fn refreshed(&mut self, now: Instant, reply: &Reply, policy: &Policy) {
         self.refreshing = false;
         match reply {
@@ -390,7 +415,7 @@ impl TokenGate {
                 self.fresh = true;
                 self.proven = false;
                 self.generation += 1;
-                self.renew_at = now.after(four_fifths(life).max(policy.auth.base));
+                self.renew_at = now.saturating_add(four_fifths(life).max(policy.auth.base));
                 self.opens = Range::at(now);
             }
             Ok(Answer::NoAuth) => {
@@ -399,7 +424,7 @@ impl TokenGate {
                 self.renew_at = Instant::FAR_FUTURE;
                 self.opens = Range::at(now);
             }
-            Ok(Answer::Done) | Err(_) => {
+            Ok(Answer::Done | Answer::Ended | Answer::TimedOut) | Err(_) => {
                 self.fail(now, policy);
                 if let Some(asked) = retry_after(now, reply, policy) {
                     self.opens = self.opens.max(asked);
@@ -410,11 +435,17 @@ impl TokenGate {
 
     pub(super) fn replied(&mut self, now: Instant, generation: u32, reply: &Reply, policy: &Policy) {
         match reply {
-            Err(error) if error.fault == Fault::Unauthorized => self.refused(now, generation, policy),
+            Err(error) if error.fault == Fault::Unauthorized => self.unauthorized(now, generation, policy),
+            Err(error) if error.fault == Fault::Forbidden => self.forbid(now, generation, policy),
             Err(error)
                 if matches!(
                     error.fault,
-                    Fault::NotSent | Fault::Unknown | Fault::Server | Fault::Throttled
+                    Fault::NotSent
+                        | Fault::Unknown
+                        | Fault::Slow
+                        | Fault::Server
+                        | Fault::Internal
+                        | Fault::Throttled
                 ) => {}
             _ if generation == self.generation => {
                 self.failures = 0;
@@ -425,7 +456,19 @@ impl TokenGate {
         }
     }
 
-    fn refused(&mut self, now: Instant, generation: u32, policy: &Policy) {
+    /// A 403 costs one token, and no other until that has grown old.
+    fn forbid(&mut self, now: Instant, generation: u32, policy: &Policy) {
+        let mine = self.keyed || !self.unwanted;
+        if !mine || self.forbidden || (!self.unwanted && !self.fresh) {
+            return;
+        }
+        if self.unwanted || generation == self.generation {
+            self.forbidden = true;
+            self.unauthorized(now, generation, policy);
+        }
+    }
+
+    fn unauthorized(&mut self, now: Instant, generation: u32, policy: &Policy) {
         if self.unwanted {
             if self.failures == 0 || now >= self.opens.hi {
                 self.fail(now, policy);
@@ -447,7 +490,7 @@ impl TokenGate {
     fn fail(&mut self, now: Instant, policy: &Policy) {
         self.failures = self.failures.saturating_add(1);
         self.opens = if self.vague {
-            Range { lo: Instant::ZERO, hi: now.after(policy.auth.cap) }
+            Range { lo: Instant::ZERO, hi: now.saturating_add(policy.auth.cap) }
         } else {
             backoff(now, &policy.auth, self.failures)
         };

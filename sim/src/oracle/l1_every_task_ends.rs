@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use downbeat_core::machine::{Instant, TaskKey};
 
-use super::book::Page;
-use super::{Oracle, Ruling, Setting, secs};
+use super::model::Model;
+use super::{Oracle, Verdict, secs};
 use crate::event::{Effect, Report};
+use crate::scenario::Setting;
 
-/// Within [`super::Bounds::task_ends`] of its arrival, or of the last fault.
+/// Within [`crate::scenario::Bounds::task_ends`] of its arrival, or of the last fault.
 #[derive(Debug)]
 pub(super) struct EveryTaskEnds {
     bound: Duration,
@@ -26,7 +27,7 @@ impl EveryTaskEnds {
         Self { bound, healed_at: None, open: BTreeMap::new(), roots: BTreeMap::new() }
     }
 
-    fn end(&mut self, at: Instant, key: TaskKey) -> Ruling {
+    fn end(&mut self, at: Instant, key: TaskKey) -> Verdict {
         let Some(came) = self.open.remove(&key) else { return Ok(()) };
         self.roots.insert(key, came);
         match self.late(at, came) {
@@ -37,7 +38,7 @@ impl EveryTaskEnds {
 
     fn late(&self, at: Instant, came: Instant) -> Option<String> {
         let from = came.max(self.healed_at?);
-        let took = from.until(at);
+        let took = at.saturating_duration_since(from);
         let text =
             || format!("{} s after {}; the bound is {} s", took.as_secs(), secs(from), self.bound.as_secs());
         (took > self.bound).then(text)
@@ -49,7 +50,7 @@ impl Oracle for EveryTaskEnds {
         "L1 every-task-ends"
     }
 
-    fn judges_seed(&self) -> bool {
+    fn judges_ruby(&self) -> bool {
         true
     }
 
@@ -57,14 +58,14 @@ impl Oracle for EveryTaskEnds {
         true
     }
 
-    fn server(&mut self, at: Instant, effect: &Effect, _: &[Page]) -> Ruling {
+    fn server(&mut self, at: Instant, effect: &Effect, _: &[Model]) -> Verdict {
         match *effect {
             Effect::Scheduled { key, retry_of, .. } => {
                 let root = retry_of.and_then(|of| self.roots.remove(&of));
                 self.open.insert(key, root.unwrap_or(at));
                 Ok(())
             }
-            Effect::Lapsed { key, .. } => self.end(at, key),
+            Effect::Lapsed { key, .. } | Effect::Cancelled { key, .. } => self.end(at, key),
             Effect::Reported { key, report, applied: true, .. } if report != Report::Yield => {
                 self.end(at, key)
             }
@@ -72,7 +73,7 @@ impl Oracle for EveryTaskEnds {
             | Effect::Extended { .. }
             | Effect::Reported { .. }
             | Effect::TokenIssued { .. }
-            | Effect::TokenRefused { .. } => Ok(()),
+            | Effect::Unauthorized { .. } => Ok(()),
         }
     }
 
@@ -80,7 +81,7 @@ impl Oracle for EveryTaskEnds {
         self.healed_at = Some(at);
     }
 
-    fn finish(&mut self, at: Instant, _: &[Page]) -> Result<(), (Option<u32>, String)> {
+    fn finish(&mut self, at: Instant, _: &[Model]) -> Result<(), (Option<u32>, String)> {
         for (key, came) in &self.open {
             if let Some(late) = self.late(at, *came) {
                 return Err((None, format!("task {:032x} has not ended {late}", key.to_u128())));

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use downbeat_core::machine::{Action, Instant};
 
-use super::book::{Held, Page};
-use super::{HubView, Oracle, Ruling, Setting, Step, secs};
+use super::model::{HeldTask, Model};
+use super::{HubView, Oracle, Step, Verdict, secs};
+use crate::scenario::Setting;
 
-/// Within [`super::Bounds::result_accepted`] of its end, or of the last fault; and no wait goes past a report that is
+/// Within [`crate::scenario::Bounds::result_accepted`] of its end, or of the last fault; and no wait goes past a report that is
 /// due.
 #[derive(Debug)]
 pub(super) struct EveryResultAccepted {
@@ -20,9 +21,9 @@ impl EveryResultAccepted {
         Self { bound: setting.bounds.result_accepted, healed_at: None }
     }
 
-    fn late(&self, at: Instant, held: &Held) -> Option<String> {
+    fn late(&self, at: Instant, held: &HeldTask) -> Option<String> {
         let from = held.ended_at.max(self.healed_at?);
-        let took = from.until(at);
+        let took = at.saturating_duration_since(from);
         (held.is_final() && took > self.bound).then(|| {
             format!(
                 "{} s after {}; the bound is {} s; {} reports failed",
@@ -40,20 +41,20 @@ impl Oracle for EveryResultAccepted {
         "L2 every-result-accepted"
     }
 
-    fn step(&mut self, step: &Step<'_>) -> Ruling {
-        let page = step.page;
-        if let Some(late) = page.freed.as_ref().and_then(|held| self.late(step.at, held)) {
+    fn step(&mut self, step: &Step<'_>) -> Verdict {
+        let model = step.model;
+        if let Some(late) = model.freed.as_ref().and_then(|held| self.late(step.at, held)) {
             return Err(format!("a result was accepted {late}"));
         }
         let Action::Wait { until, .. } = *step.action else { return Ok(()) };
-        if page.held > 0 && page.is_unhindered() { waits(page, until) } else { Ok(()) }
+        if model.held > 0 && model.is_unhindered() { waits(model, until) } else { Ok(()) }
     }
 
-    fn hub_step(&mut self, view: &HubView<'_>) -> Ruling {
+    fn hub_step(&mut self, view: &HubView<'_>) -> Verdict {
         let Some((until, _)) = view.wait() else { return Ok(()) };
         view.each(
-            |_, page| {
-                if page.held > 0 && view.hub.lets_call(page) { waits(page, until) } else { Ok(()) }
+            |_, model| {
+                if model.held > 0 && view.hub.lets_call(model) { waits(model, until) } else { Ok(()) }
             },
         )
     }
@@ -62,9 +63,9 @@ impl Oracle for EveryResultAccepted {
         self.healed_at = Some(at);
     }
 
-    fn finish(&mut self, at: Instant, pages: &[Page]) -> Result<(), (Option<u32>, String)> {
-        for (worker, page) in (0..).zip(pages) {
-            let held = page.all().filter(|_| page.alive && !page.is_seed());
+    fn finish(&mut self, at: Instant, models: &[Model]) -> Result<(), (Option<u32>, String)> {
+        for (worker, model) in (0..).zip(models) {
+            let held = model.all().filter(|_| model.alive && !model.is_ruby());
             if let Some(late) =
                 held.filter(|held| held.outcome.is_some()).find_map(|held| self.late(at, held))
             {
@@ -76,9 +77,9 @@ impl Oracle for EveryResultAccepted {
 }
 
 /// No wait goes past a report.
-fn waits(page: &Page, until: Option<Instant>) -> Ruling {
-    match page.next_report() {
-        Some((held, due)) if due <= page.latest || until.is_none_or(|until| until > due) => {
+fn waits(model: &Model, until: Option<Instant>) -> Verdict {
+    match model.next_report() {
+        Some((held, due)) if due <= model.latest || until.is_none_or(|until| until > due) => {
             let until = until.map_or_else(|| "an input".to_owned(), secs);
             Err(format!(
                 "waits for {until}, though the outcome of task {:032x} has to be reported at {}",

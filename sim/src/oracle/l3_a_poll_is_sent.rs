@@ -2,10 +2,10 @@
 
 use downbeat_core::machine::{Action, Instant, Why};
 
-use super::book::Page;
-use super::{HubView, Oracle, Ruling, Step, secs};
+use super::model::Model;
+use super::{HubView, Oracle, Step, Verdict, secs};
 
-/// With a free place and nothing in the way, no wait goes past the poll gate.
+/// With a free entry and nothing in the way, no wait goes past the poll gate.
 #[derive(Debug)]
 pub(super) struct APollIsSent;
 
@@ -14,29 +14,29 @@ impl Oracle for APollIsSent {
         "L3 a-poll-is-sent"
     }
 
-    fn step(&mut self, step: &Step<'_>) -> Ruling {
-        let page = step.page;
+    fn step(&mut self, step: &Step<'_>) -> Verdict {
+        let model = step.model;
         let Action::Wait { until, why } = *step.action else { return Ok(()) };
-        if page.wants_poll() && page.is_unhindered() { waits(page, until, why) } else { Ok(()) }
+        if model.wants_poll() && model.is_unhindered() { waits(model, until, why) } else { Ok(()) }
     }
 
-    fn hub_step(&mut self, view: &HubView<'_>) -> Ruling {
+    fn hub_step(&mut self, view: &HubView<'_>) -> Verdict {
         let Some((until, why)) = view.wait() else { return Ok(()) };
-        view.each(|_, page| {
-            if view.hub.lets_poll(page) && page.wants_poll() { waits(page, until, why) } else { Ok(()) }
+        view.each(|_, model| {
+            if view.hub.lets_poll(model) && model.wants_poll() { waits(model, until, why) } else { Ok(()) }
         })
     }
 }
 
-fn waits(page: &Page, until: Option<Instant>, why: Why) -> Ruling {
-    let opens = page.gate.opens.hi;
-    if opens > page.latest && until.is_some_and(|until| until <= opens) {
+fn waits(model: &Model, until: Option<Instant>, why: Why) -> Verdict {
+    let opens = model.gate.opens.hi;
+    if opens > model.latest && until.is_some_and(|until| until <= opens) {
         return Ok(());
     }
     let until = until.map_or_else(|| "an input".to_owned(), secs);
     Err(format!(
         "waits for {until} ({why:?}) with room for {} tasks and a poll gate that opens by {}",
-        page.room(),
+        model.room(),
         secs(opens)
     ))
 }

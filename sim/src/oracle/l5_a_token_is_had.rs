@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use downbeat_core::machine::{Action, Instant};
 
-use super::book::{Mode, Page};
 use super::gates::TokenGate;
-use super::{HubView, Oracle, Ruling, Setting, Step, secs};
+use super::model::{Lifecycle, Model};
+use super::{HubView, Oracle, Step, Verdict, secs};
+use crate::scenario::Setting;
 
-/// Within [`super::Bounds::token_had`] of losing it, or of the last fault; and no wait goes past the time to ask.
+/// Within [`crate::scenario::Bounds::token_had`] of losing it, or of the last fault; and no wait goes past the time to ask.
 #[derive(Debug)]
 pub(super) struct ATokenIsHad {
     bound: Duration,
@@ -26,7 +27,7 @@ impl ATokenIsHad {
     }
 
     /// Notes whether one wants a token that it has not; what to say of one that has it now, and had it late.
-    fn note(&mut self, at: Instant, who: usize, wants: bool) -> Ruling {
+    fn note(&mut self, at: Instant, who: usize, wants: bool) -> Verdict {
         let late = if wants { None } else { self.late(at, who) };
         if let Some(missing) = self.missing.get_mut(who) {
             *missing = if wants { missing.or(Some(at)) } else { None };
@@ -36,20 +37,22 @@ impl ATokenIsHad {
 
     fn late(&self, at: Instant, who: usize) -> Option<String> {
         let from = (*self.missing.get(who)?)?.max(self.healed_at?);
-        let took = from.until(at);
+        let took = at.saturating_duration_since(from);
         (took > self.bound).then(|| {
             format!("{} s after {}; the bound is {} s", took.as_secs(), secs(from), self.bound.as_secs())
         })
     }
 }
 
-fn wants(page: &Page) -> bool {
-    let asleep =
-        page.mode == Mode::Paused && page.held == 0 && page.poll().is_none() && page.refusal.is_none();
-    !page.token.unwanted
-        && !page.token.fresh
+fn wants(model: &Model) -> bool {
+    let asleep = model.lifecycle == Lifecycle::Paused
+        && model.held == 0
+        && model.poll().is_none()
+        && model.give_back.is_none();
+    !model.token.unwanted
+        && !model.token.fresh
         && !asleep
-        && !matches!(page.mode, Mode::Aborted | Mode::Stopped)
+        && !matches!(model.lifecycle, Lifecycle::Aborted | Lifecycle::Stopped)
 }
 
 impl Oracle for ATokenIsHad {
@@ -57,24 +60,24 @@ impl Oracle for ATokenIsHad {
         "L5 a-token-is-had"
     }
 
-    fn step(&mut self, step: &Step<'_>) -> Ruling {
-        let page = step.page;
-        if page.is_held() {
+    fn step(&mut self, step: &Step<'_>) -> Verdict {
+        let model = step.model;
+        if model.is_held() {
             return Ok(());
         }
-        if page.policy.authenticated {
-            self.note(step.at, step.worker as usize, wants(page))?;
+        if model.policy.authenticated {
+            self.note(step.at, step.worker as usize, wants(model))?;
         }
         let Action::Wait { until, .. } = *step.action else { return Ok(()) };
-        let free = page.lanes_taken() < usize::from(page.policy.max_calls) && page.link.failures == 0;
-        if !wants(page) || page.token.refreshing || !free {
+        let free = model.lanes_taken() < usize::from(model.policy.max_calls) && model.link.failures == 0;
+        if !wants(model) || model.token.refreshing || !free {
             return Ok(());
         }
-        waits(&page.token, page.latest, until)
+        waits(&model.token, model.latest, until)
     }
 
     /// A hub renews its token whatever its workers do.
-    fn hub_step(&mut self, view: &HubView<'_>) -> Ruling {
+    fn hub_step(&mut self, view: &HubView<'_>) -> Verdict {
         let hub = view.hub;
         let wants = !hub.token.unwanted && !hub.token.fresh && !matches!(view.step.action, Action::Stopped);
         if hub.policy.authenticated {
@@ -94,7 +97,7 @@ impl Oracle for ATokenIsHad {
         }
     }
 
-    fn life(&mut self, worker: u32, _: &Page) {
+    fn life(&mut self, worker: u32, _: &Model) {
         if let Some(missing) = self.missing.get_mut(worker as usize) {
             *missing = None;
         }
@@ -104,11 +107,11 @@ impl Oracle for ATokenIsHad {
         self.healed_at = Some(at);
     }
 
-    fn finish(&mut self, at: Instant, pages: &[Page]) -> Result<(), (Option<u32>, String)> {
-        for (worker, page) in (0..).zip(pages) {
-            if page.alive
-                && !page.is_held()
-                && wants(page)
+    fn finish(&mut self, at: Instant, models: &[Model]) -> Result<(), (Option<u32>, String)> {
+        for (worker, model) in (0..).zip(models) {
+            if model.alive
+                && !model.is_held()
+                && wants(model)
                 && let Some(late) = self.late(at, worker as usize)
             {
                 return Err((Some(worker), format!("has no token {late}")));
@@ -124,7 +127,7 @@ impl Oracle for ATokenIsHad {
 }
 
 /// No wait goes past the time to ask.
-fn waits(token: &TokenGate, now: Instant, until: Option<Instant>) -> Ruling {
+fn waits(token: &TokenGate, now: Instant, until: Option<Instant>) -> Verdict {
     let due = token.opens.hi;
     if due > now && until.is_some_and(|until| until <= due) {
         return Ok(());

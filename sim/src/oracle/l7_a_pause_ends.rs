@@ -2,8 +2,9 @@
 
 use downbeat_core::machine::{Action, Control, Input, Instant, Why};
 
-use super::book::{Mode, Page};
-use super::{HubView, Oracle, Ruling, Setting, Step, secs};
+use super::model::{Lifecycle, Model};
+use super::{HubView, Oracle, Step, Verdict, secs};
+use crate::scenario::Setting;
 
 /// After `Resume` a poll comes within one delay of an empty queue, where nothing is in its way.
 #[derive(Debug)]
@@ -22,38 +23,38 @@ impl Oracle for APauseEnds {
         "L7 a-pause-ends"
     }
 
-    fn step(&mut self, step: &Step<'_>) -> Ruling {
-        let page = step.page;
+    fn step(&mut self, step: &Step<'_>) -> Verdict {
+        let model = step.model;
         let Some(resumed) = self.resumed.get_mut(step.worker as usize) else { return Ok(()) };
-        if *step.input == Input::Control(Control::Resume) && step.mode_before == Mode::Paused {
-            *resumed = Some(page.latest);
+        if *step.input == Input::Control(Control::Resume) && step.lifecycle_before == Lifecycle::Paused {
+            *resumed = Some(model.latest);
         }
-        let Some(at) = resumed.filter(|_| !page.is_held()) else { return Ok(()) };
+        let Some(at) = resumed.filter(|_| !model.is_held()) else { return Ok(()) };
         let Action::Wait { until, .. } = *step.action else { return Ok(()) };
         *resumed = None;
-        if page.is_unhindered() { waits(page, at, until) } else { Ok(()) }
+        if model.is_unhindered() { waits(model, at, until) } else { Ok(()) }
     }
 
-    fn hub_step(&mut self, view: &HubView<'_>) -> Ruling {
+    fn hub_step(&mut self, view: &HubView<'_>) -> Verdict {
         let Some((until, _)) = view.wait() else { return Ok(()) };
-        view.each(|worker, page| {
+        view.each(|worker, model| {
             let at = self.resumed.get_mut(worker as usize).and_then(Option::take);
-            at.filter(|_| view.hub.lets_poll(page)).map_or(Ok(()), |at| waits(page, at, until))
+            at.filter(|_| view.hub.lets_poll(model)).map_or(Ok(()), |at| waits(model, at, until))
         })
     }
 
-    fn life(&mut self, worker: u32, _: &Page) {
+    fn life(&mut self, worker: u32, _: &Model) {
         if let Some(resumed) = self.resumed.get_mut(worker as usize) {
             *resumed = None;
         }
     }
 }
 
-fn waits(page: &Page, at: Instant, until: Option<Instant>) -> Ruling {
-    if !page.wants_poll() || page.gate.why != Why::Empty || page.gate.unsure {
+fn waits(model: &Model, at: Instant, until: Option<Instant>) -> Verdict {
+    if !model.wants_poll() || model.gate.why != Why::Empty || model.gate.unsure {
         return Ok(());
     }
-    let due = at.after(page.policy.poll_interval);
+    let due = at.saturating_add(model.policy.poll_interval);
     if until.is_some_and(|until| until <= due) {
         return Ok(());
     }

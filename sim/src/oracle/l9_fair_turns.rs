@@ -2,8 +2,9 @@
 
 use downbeat_core::machine::{Action, Input, Instant};
 
-use super::book::Page;
-use super::{HubView, Oracle, Ruling, Setting};
+use super::model::Model;
+use super::{HubView, Oracle, Verdict};
+use crate::scenario::Setting;
 
 /// Between the moment from which a worker of a process may poll, and owes nothing else, and its poll, no other worker of
 /// the process polls twice.
@@ -31,14 +32,14 @@ impl FairTurns {
     }
 
     /// A poll of `worker`, or the poll inside its report.
-    fn poll(&mut self, view: &HubView<'_>, worker: u32) -> Ruling {
+    fn poll(&mut self, view: &HubView<'_>, worker: u32) -> Verdict {
         let Some(turns) = self.hubs.get_mut(view.index) else { return Ok(()) };
         turns.polls += 1;
         let number = turns.polls;
         let before = self.workers.get(worker as usize).and_then(|(_, latest)| *latest);
-        for (other, page) in view.members().filter(|(other, _)| *other != worker) {
+        for (other, model) in view.members().filter(|(other, _)| *other != worker) {
             let Some((waiting, _)) = self.workers.get_mut(other as usize) else { continue };
-            let since = match waits(page, view.hub.latest) && page.gate.opens.hi <= view.hub.latest {
+            let since = match waits(model, view.hub.latest) && model.gate.opens.hi <= view.hub.latest {
                 true => *waiting.get_or_insert(number),
                 false => {
                     *waiting = None;
@@ -64,7 +65,7 @@ impl Oracle for FairTurns {
         "L9 fair-turns"
     }
 
-    fn hub_step(&mut self, view: &HubView<'_>) -> Ruling {
+    fn hub_step(&mut self, view: &HubView<'_>) -> Verdict {
         // While nobody can poll, nobody waits for a turn.
         let controlled = view.step.told.is_none() && matches!(view.step.input, Input::Control(_));
         if controlled || view.hub.link.failures > 0 || !view.hub.token.allows(view.hub.latest) {
@@ -74,9 +75,9 @@ impl Oracle for FairTurns {
             return Ok(());
         }
         let told =
-            view.step.told.and_then(|worker| view.pages.get(worker as usize).map(|page| (worker, page)));
-        if let Some((worker, page)) = told
-            && !waits(page, view.hub.latest)
+            view.step.told.and_then(|worker| view.models.get(worker as usize).map(|model| (worker, model)));
+        if let Some((worker, model)) = told
+            && !waits(model, view.hub.latest)
             && let Some((waiting, _)) = self.workers.get_mut(worker as usize)
         {
             *waiting = None;
@@ -99,6 +100,6 @@ impl Oracle for FairTurns {
 }
 
 /// Whether it waits for nothing but its turn, and perhaps its gate.
-fn waits(page: &Page, now: Instant) -> bool {
-    page.wants_poll() && page.has_lane() && !page.may_owe(now)
+fn waits(model: &Model, now: Instant) -> bool {
+    model.wants_poll() && model.has_lane() && !model.may_owe(now)
 }

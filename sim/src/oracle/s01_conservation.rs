@@ -2,7 +2,7 @@
 
 use downbeat_core::machine::Action;
 
-use super::{Oracle, Ruling, Step};
+use super::{Oracle, Step, Verdict};
 
 /// Each `Run` is followed by exactly one end of that task; nothing leaks, nothing ends twice.
 #[derive(Debug)]
@@ -13,45 +13,48 @@ impl Oracle for Conservation {
         "S1 conservation"
     }
 
-    fn judges_seed(&self) -> bool {
+    fn judges_ruby(&self) -> bool {
         true
     }
 
-    fn step(&mut self, step: &Step<'_>) -> Ruling {
-        let page = step.page;
-        let (verb, slot) = match *step.action {
-            Action::Run { slot, key } => {
-                return match page.at(slot) {
+    fn step(&mut self, step: &Step<'_>) -> Verdict {
+        let model = step.model;
+        let (verb, entry) = match *step.action {
+            Action::Run { entry, key } => {
+                return match model.at(entry) {
                     Some(held) => Err(format!(
                         "runs task {:032x} in place {}, where task {:032x} has not ended",
                         key.to_u128(),
-                        slot.index(),
+                        entry.index(),
                         held.key.to_u128()
                     )),
                     None => Ok(()),
                 };
             }
-            Action::Stopped if page.held > 0 => {
-                return Err(format!("stops while it holds {} tasks", page.held));
+            Action::Stopped if model.held > 0 => {
+                return Err(format!("stops while it holds {} tasks", model.held));
             }
-            Action::Update { slot, .. } => ("reports", slot),
-            Action::Spill { slot, .. } => ("stores", slot),
-            Action::Discard { slot, .. } => ("discards", slot),
-            Action::Recall { slot } => ("recalls", slot),
+            Action::Update { entry, .. } => ("reports", entry),
+            Action::Spill { entry, .. } => ("stores", entry),
+            Action::Discard { entry, .. } => ("discards", entry),
+            Action::Recall { entry, .. } => ("recalls", entry),
+            Action::Lapsed { entry } => ("lets lapse", entry),
+            Action::Adopt { entry, .. } => ("adopts a task in", entry),
+            Action::Ask { entry, .. } => ("asks about", entry),
             Action::Extend { .. }
-            | Action::Refuse { .. }
+            | Action::GiveBack { .. }
             | Action::Ignore { .. }
             | Action::Refresh { .. }
             | Action::Poll { .. }
             | Action::Wait { .. }
             | Action::Stopped => return Ok(()),
         };
-        match page.held(slot) {
+        match model.held(entry) {
             Some(_) => Ok(()),
             None => Err(format!(
-                "{verb} place {} generation {}, where no task is held",
-                slot.index(),
-                slot.generation()
+                "{verb} entry {} generation {}, where no task is held",
+                entry.index(),
+                entry.generation()
             )),
         }
     }

@@ -1,11 +1,13 @@
 //! S3: at most one effect.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "the others say nothing here")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use downbeat_core::machine::{Action, Instant, TaskKey};
 
-use super::book::Page;
-use super::{Oracle, Ruling, Step};
+use super::model::Model;
+use super::{Oracle, Step, Verdict};
 use crate::event::{Effect, Report};
 
 /// The server applies at most one terminal report of each task, and repeats say what the first said.
@@ -13,6 +15,8 @@ use crate::event::{Effect, Report};
 pub(super) struct OneEffect {
     ended: BTreeSet<TaskKey>,
     said: BTreeMap<(TaskKey, u32), Report>,
+    /// Tasks of whose outcomes it was said instead that they failed: a repeat from a store says the outcome.
+    replaced: BTreeSet<TaskKey>,
 }
 
 impl Oracle for OneEffect {
@@ -20,7 +24,7 @@ impl Oracle for OneEffect {
         "S3 one-effect"
     }
 
-    fn judges_seed(&self) -> bool {
+    fn judges_ruby(&self) -> bool {
         true
     }
 
@@ -28,14 +32,23 @@ impl Oracle for OneEffect {
         true
     }
 
-    fn step(&mut self, step: &Step<'_>) -> Ruling {
-        if let Action::Run { key, .. } = *step.action {
-            self.said.remove(&(key, step.worker));
+    fn step(&mut self, step: &Step<'_>) -> Verdict {
+        match *step.action {
+            Action::Run { key, .. } => {
+                self.said.remove(&(key, step.worker));
+            }
+            Action::Update { entry, instead: Some(_), .. }
+            | Action::Spill { entry, instead: Some(_), .. } => {
+                if let Some(held) = step.model.held(entry) {
+                    self.replaced.insert(held.key);
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
 
-    fn server(&mut self, _: Instant, effect: &Effect, _: &[Page]) -> Ruling {
+    fn server(&mut self, _: Instant, effect: &Effect, _: &[Model]) -> Verdict {
         let Effect::Reported { key, worker, report, applied, .. } = *effect else { return Ok(()) };
         if report == Report::Yield {
             return Ok(());
@@ -44,7 +57,7 @@ impl Oracle for OneEffect {
             return Err(format!("task {:032x} ended twice at the server", key.to_u128()));
         }
         match self.said.insert((key, worker), report) {
-            Some(before) if before != report => Err(format!(
+            Some(before) if before != report && !self.replaced.contains(&key) => Err(format!(
                 "worker {worker} reported task {:032x} as {before:?} and then as {report:?}",
                 key.to_u128()
             )),

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use downbeat_core::machine::{Action, Input, Instant, TaskKey};
 
-use super::book::Page;
-use super::{Oracle, Ruling, Setting, Step};
+use super::model::Model;
+use super::{Oracle, Step, Verdict};
 use crate::event::Effect;
+use crate::scenario::Setting;
 
 /// No two runs of a task overlap, in one worker or across the fleet. A lapsed lease gives the retry a new key, so that
 /// two runs of one key are a mistake; but for a task that the server handed out without a lease, as a second delivery,
@@ -35,7 +36,7 @@ impl NoDoubleRun {
     }
 
     /// A run that the server did not ask for. A second delivery goes to the worker that has the task.
-    fn unleased(&self, worker: u32, key: TaskKey) -> Ruling {
+    fn unleased(&self, worker: u32, key: TaskKey) -> Verdict {
         let key_of = key.to_u128();
         match self.runs.get(&key) {
             Some(other) if *other != worker => {
@@ -57,25 +58,25 @@ impl Oracle for NoDoubleRun {
         "S5 no-double-run"
     }
 
-    fn judges_seed(&self) -> bool {
+    fn judges_ruby(&self) -> bool {
         true
     }
 
-    fn step(&mut self, step: &Step<'_>) -> Ruling {
-        if let Input::Finished { slot, .. } = *step.input
-            && let Some(held) = step.page.held(slot)
+    fn step(&mut self, step: &Step<'_>) -> Verdict {
+        if let Input::Finished { entry, .. } = *step.input
+            && let Some(held) = step.model.held(entry)
         {
             self.runs.remove(&held.key);
         }
         match *step.action {
-            Action::Discard { slot, .. } => {
-                if let Some(held) = step.page.held(slot).filter(|held| held.outcome.is_none()) {
+            Action::Discard { entry, .. } => {
+                if let Some(held) = step.model.held(entry).filter(|held| held.outcome.is_none()) {
                     self.runs.remove(&held.key);
                 }
                 Ok(())
             }
             Action::Run { key, .. }
-                if step.page.all().any(|held| held.key == key && held.outcome.is_none()) =>
+                if step.model.all().any(|held| held.key == key && held.outcome.is_none()) =>
             {
                 Err(format!("runs task {:032x} while it runs it already", key.to_u128()))
             }
@@ -91,7 +92,27 @@ impl Oracle for NoDoubleRun {
                 )),
                 None => Ok(()),
             },
-            Action::Refuse { .. }
+            // The retry goes on where the task runs that it retries: one run, of another key.
+            Action::Adopt { entry, key } => {
+                let leased = self.is_leased(step, key);
+                if let Some(held) = step.model.held(entry) {
+                    self.runs.remove(&held.key);
+                }
+                if !leased {
+                    self.muddled.insert(key);
+                    return self.unleased(step.worker, key);
+                }
+                match self.runs.insert(key, step.worker) {
+                    Some(other) => Err(format!(
+                        "adopts task {:032x} while worker {other} runs it, whose lease has not ended",
+                        key.to_u128()
+                    )),
+                    None => Ok(()),
+                }
+            }
+            Action::GiveBack { .. }
+            | Action::Lapsed { .. }
+            | Action::Ask { .. }
             | Action::Ignore { .. }
             | Action::Recall { .. }
             | Action::Refresh { .. }
@@ -104,15 +125,15 @@ impl Oracle for NoDoubleRun {
         }
     }
 
-    fn server(&mut self, _: Instant, effect: &Effect, _: &[Page]) -> Ruling {
+    fn server(&mut self, _: Instant, effect: &Effect, _: &[Model]) -> Verdict {
         if let Effect::Delivered { key, worker, call, .. } = *effect {
             self.leased.insert((key, worker, call.to_bits()));
         }
         Ok(())
     }
 
-    fn life(&mut self, _: u32, page: &Page) {
-        for held in page.all().filter(|held| held.outcome.is_none()) {
+    fn life(&mut self, _: u32, model: &Model) {
+        for held in model.all().filter(|held| held.outcome.is_none()) {
             self.runs.remove(&held.key);
         }
     }

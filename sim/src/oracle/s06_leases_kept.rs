@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use downbeat_core::machine::{Action, Instant};
 
-use super::book::{Held, Mode, Page};
-use super::{HubView, Oracle, Ruling, Setting, Step, secs};
+use super::model::{HeldTask, Lifecycle, Model};
+use super::{HubView, Oracle, Step, Verdict, secs};
 use crate::event::Effect;
+use crate::scenario::Setting;
 
 /// Without a fault no lease lapses; an extension is sent at 80 % of the lease, counted from the sending of the call
 /// that brought the task, until the outcome is accepted.
@@ -35,7 +36,7 @@ impl LeasesKept {
     fn hindered(&self, worker: u32, at: Instant, lease: Duration) -> bool {
         let hub = self.hub_of.get(worker as usize).copied().flatten();
         hub.and_then(|hub| self.hubs.get(hub)).is_some_and(|(trouble, hindered)| {
-            *hindered || trouble.is_some_and(|trouble| trouble.until(at) <= lease)
+            *hindered || trouble.is_some_and(|trouble| at.saturating_duration_since(trouble) <= lease)
         })
     }
 }
@@ -49,27 +50,27 @@ impl Oracle for LeasesKept {
         true
     }
 
-    fn step(&mut self, step: &Step<'_>) -> Ruling {
+    fn step(&mut self, step: &Step<'_>) -> Verdict {
         let Action::Wait { until, .. } = *step.action else { return Ok(()) };
-        if step.page.is_unhindered() { waits(step.page, until) } else { Ok(()) }
+        if step.model.is_unhindered() { waits(step.model, until) } else { Ok(()) }
     }
 
-    fn hub_step(&mut self, view: &HubView<'_>) -> Ruling {
+    fn hub_step(&mut self, view: &HubView<'_>) -> Verdict {
         let hub = view.hub;
         if let Some(state) = self.hubs.get_mut(view.index) {
             *state = (hub.trouble_at, !hub.is_free());
         }
         let Some((until, _)) = view.wait() else { return Ok(()) };
-        view.each(|_, page| if hub.lets_call(page) { waits(page, until) } else { Ok(()) })
+        view.each(|_, model| if hub.lets_call(model) { waits(model, until) } else { Ok(()) })
     }
 
-    fn server(&mut self, at: Instant, effect: &Effect, pages: &[Page]) -> Ruling {
+    fn server(&mut self, at: Instant, effect: &Effect, models: &[Model]) -> Verdict {
         let Effect::Lapsed { key, worker } = *effect else { return Ok(()) };
-        let Some(page) = pages.get(worker as usize).filter(|page| page.alive && !page.is_seed()) else {
+        let Some(model) = models.get(worker as usize).filter(|model| model.alive && !model.is_ruby()) else {
             return Ok(());
         };
-        let Some(held) = page.all().find(|held| held.key == key && !held.settled) else { return Ok(()) };
-        if held.lease.is_zero() || explained(page, at, held) || self.hindered(worker, at, held.lease) {
+        let Some(held) = model.all().find(|held| held.key == key && !held.settled) else { return Ok(()) };
+        if held.lease.is_zero() || explained(model, at, held) || self.hindered(worker, at, held.lease) {
             return Ok(());
         }
         Err(format!(
@@ -81,12 +82,12 @@ impl Oracle for LeasesKept {
 }
 
 /// No wait goes past an extension.
-fn waits(page: &Page, until: Option<Instant>) -> Ruling {
-    if page.held == 0 || !page.policy.extend {
+fn waits(model: &Model, until: Option<Instant>) -> Verdict {
+    if model.held == 0 || !model.policy.extend {
         return Ok(());
     }
-    let Some((held, due)) = page.next_extension() else { return Ok(()) };
-    if due > page.latest && until.is_some_and(|until| until <= due) {
+    let Some((held, due)) = model.next_extension() else { return Ok(()) };
+    if due > model.latest && until.is_some_and(|until| until <= due) {
         return Ok(());
     }
     let until = until.map_or_else(|| "an input".to_owned(), secs);
@@ -99,12 +100,12 @@ fn waits(page: &Page, until: Option<Instant>) -> Ruling {
 
 /// Whether a call of the last lease failed or was slow, the answer that brought the task came in its lease's last fifth,
 /// or the lanes were too few to extend them all.
-fn explained(page: &Page, at: Instant, held: &Held) -> bool {
+fn explained(model: &Model, at: Instant, held: &HeldTask) -> bool {
     let lease = held.lease;
-    let late = held.run_at.until(at) <= lease / 5;
-    let open = page.calls.iter().any(|call| call.sent_at.until(at) > lease / 20);
-    let troubled = page.trouble_at.is_some_and(|trouble| trouble.until(at) <= lease);
-    let narrow = page.held >= page.policy.max_calls;
-    let ended = matches!(page.mode, Mode::Aborted | Mode::Stopped);
-    late || open || troubled || narrow || ended || !page.token.surely_allows(page.latest)
+    let late = at.saturating_duration_since(held.run_at) <= lease / 5;
+    let open = model.calls.iter().any(|call| at.saturating_duration_since(call.sent_at) > lease / 20);
+    let troubled = model.trouble_at.is_some_and(|trouble| at.saturating_duration_since(trouble) <= lease);
+    let narrow = model.held >= model.policy.max_calls;
+    let ended = matches!(model.lifecycle, Lifecycle::Aborted | Lifecycle::Stopped);
+    late || open || troubled || narrow || ended || !model.token.surely_allows(model.latest)
 }

@@ -3,7 +3,7 @@
 use downbeat_core::machine::{Action, Instant, Why};
 
 use super::gates::{Range, TokenGate};
-use super::{HubView, Oracle, Ruling, Step, secs};
+use super::{HubView, Oracle, Step, Verdict, secs};
 
 /// A refused token is asked for again after a growing delay of at most a minute, once at a time, and costs no report an
 /// attempt.
@@ -15,12 +15,12 @@ impl Oracle for AuthBackoff {
         "S9 auth-backoff"
     }
 
-    fn step(&mut self, step: &Step<'_>) -> Ruling {
-        let (page, now) = (step.page, step.page.latest);
-        let token = &page.token;
+    fn step(&mut self, step: &Step<'_>) -> Verdict {
+        let (model, now) = (step.model, step.model.latest);
+        let token = &model.token;
         match *step.action {
             Action::Refresh { .. } => refreshes(token, now),
-            Action::Update { slot, attempt, .. } => match page.held(slot) {
+            Action::Update { entry, attempt, .. } => match model.held(entry) {
                 Some(held) if held.attempt != attempt => {
                     Err(format!("counts {attempt} failed reports where {} failed, 401s apart", held.attempt))
                 }
@@ -28,8 +28,8 @@ impl Oracle for AuthBackoff {
             },
             Action::Wait { until: Some(until), why: Why::Auth } => {
                 let renews = token.fresh && until == token.renew_at.max(token.opens.lo);
-                let gate = page.gate.opens;
-                let refused = page.gate.vague || (gate.lo <= until && until <= gate.hi);
+                let gate = model.gate.opens;
+                let refused = model.gate.vague || (gate.lo <= until && until <= gate.hi);
                 if renews || refused || (until >= token.opens.lo && until <= token.opens.hi.max(now)) {
                     return Ok(());
                 }
@@ -41,9 +41,12 @@ impl Oracle for AuthBackoff {
                 ))
             }
             Action::Run { .. }
-            | Action::Refuse { .. }
+            | Action::GiveBack { .. }
             | Action::Ignore { .. }
             | Action::Recall { .. }
+            | Action::Lapsed { .. }
+            | Action::Adopt { .. }
+            | Action::Ask { .. }
             | Action::Extend { .. }
             | Action::Poll { .. }
             | Action::Spill { .. }
@@ -53,7 +56,7 @@ impl Oracle for AuthBackoff {
         }
     }
 
-    fn hub_step(&mut self, view: &HubView<'_>) -> Ruling {
+    fn hub_step(&mut self, view: &HubView<'_>) -> Verdict {
         let (hub, token) = (view.hub, &view.hub.token);
         if matches!(view.step.action, Action::Refresh { .. }) {
             return refreshes(token, hub.latest);
@@ -78,7 +81,7 @@ impl Oracle for AuthBackoff {
 }
 
 /// Whether a token may be asked for.
-fn refreshes(token: &TokenGate, now: Instant) -> Ruling {
+fn refreshes(token: &TokenGate, now: Instant) -> Verdict {
     if token.refreshing {
         Err("asks for a token while it is asking for one".to_owned())
     } else if token.unwanted {

@@ -2,10 +2,10 @@
 
 use downbeat_core::machine::{Action, Input};
 
-use super::book::CallKind;
-use super::{Oracle, Ruling, Step};
+use super::model::CallKind;
+use super::{Oracle, Step, Verdict};
 
-/// Calls in flight are at most `max_calls`; among them one poll, and one report and one extension for each place.
+/// Calls in flight are at most `max_calls`; among them one poll, and one report and one extension for each entry.
 #[derive(Debug)]
 pub(super) struct Lanes;
 
@@ -14,48 +14,56 @@ impl Oracle for Lanes {
         "S10 lanes"
     }
 
-    fn judges_seed(&self) -> bool {
+    fn judges_ruby(&self) -> bool {
         true
     }
 
-    fn step(&mut self, step: &Step<'_>) -> Ruling {
-        let page = step.page;
+    fn step(&mut self, step: &Step<'_>) -> Verdict {
+        let model = step.model;
         let reports = |index: u16| {
-            page.calls.iter().any(|call| match call.kind {
-                CallKind::Update { slot, .. } | CallKind::Spill { slot } => slot.index() == index,
-                CallKind::Poll { .. } | CallKind::Extend { .. } | CallKind::Refresh | CallKind::Refuse => {
-                    false
-                }
+            model.calls.iter().any(|call| match call.kind {
+                CallKind::Update { entry, .. } | CallKind::Spill { entry } => entry.index() == index,
+                CallKind::Poll { .. }
+                | CallKind::Extend { .. }
+                | CallKind::Ask { .. }
+                | CallKind::Refresh
+                | CallKind::GiveBack => false,
             })
         };
         match *step.action {
-            Action::Poll { .. } if page.poll().is_some() => return Err("two polls at once".to_owned()),
-            Action::Update { slot, .. } if reports(slot.index()) => {
-                return Err(format!("two reports at once for place {}", slot.index()));
+            Action::Poll { .. } if model.poll().is_some() => return Err("two polls at once".to_owned()),
+            Action::Update { entry, .. } if reports(entry.index()) => {
+                return Err(format!("two reports at once for entry {}", entry.index()));
             }
-            Action::Extend { slot, .. } if page.extends(slot.index()) => {
-                return Err(format!("two extensions at once for place {}", slot.index()));
+            Action::Extend { entry, .. } if model.extends(entry.index()) => {
+                return Err(format!("two extensions at once for entry {}", entry.index()));
+            }
+            Action::Ask { entry, .. } if model.asks(entry.index()) => {
+                return Err(format!("two questions at once for entry {}", entry.index()));
             }
             // A give-back shares the lane of the poll that brought the task.
-            Action::Refuse { .. } if matches!(step.input, Input::Leased { .. }) => return Ok(()),
+            Action::GiveBack { .. } if matches!(step.input, Input::Leased { .. }) => return Ok(()),
             Action::Poll { .. }
+            | Action::Ask { .. }
             | Action::Update { .. }
             | Action::Extend { .. }
             | Action::Refresh { .. }
-            | Action::Refuse { .. } => {}
+            | Action::GiveBack { .. } => {}
             Action::Run { .. }
             | Action::Ignore { .. }
             | Action::Recall { .. }
+            | Action::Lapsed { .. }
+            | Action::Adopt { .. }
             | Action::Spill { .. }
             | Action::Discard { .. }
             | Action::Wait { .. }
             | Action::Stopped => return Ok(()),
         }
-        let taken = page.lanes_taken();
-        if taken >= usize::from(page.policy.max_calls) {
+        let taken = model.lanes_taken();
+        if taken >= usize::from(model.policy.max_calls) {
             return Err(format!(
                 "sends a call while {taken} are in flight; {} are allowed",
-                page.policy.max_calls
+                model.policy.max_calls
             ));
         }
         Ok(())

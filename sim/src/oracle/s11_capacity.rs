@@ -2,7 +2,7 @@
 
 use downbeat_core::machine::Action;
 
-use super::{Oracle, Ruling, Step};
+use super::{Oracle, Step, Verdict};
 
 /// At most `concurrency` tasks run, at most a table full is held, and a poll asks for what is free and not promised.
 #[derive(Debug)]
@@ -13,29 +13,32 @@ impl Oracle for Capacity {
         "S11 capacity"
     }
 
-    fn judges_seed(&self) -> bool {
+    fn judges_ruby(&self) -> bool {
         true
     }
 
-    fn step(&mut self, step: &Step<'_>) -> Ruling {
-        let page = step.page;
+    fn step(&mut self, step: &Step<'_>) -> Verdict {
+        let model = step.model;
         match *step.action {
-            Action::Run { .. } if page.running >= page.policy.concurrency => {
-                Err(format!("runs a task while {} run; {} may", page.running, page.policy.concurrency))
+            Action::Run { .. } if model.running >= model.policy.concurrency => {
+                Err(format!("runs a task while {} run; {} may", model.running, model.policy.concurrency))
             }
-            Action::Run { slot, .. } if slot.index() >= page.capacity => {
-                Err(format!("runs a task in place {} of {}", slot.index(), page.capacity))
+            Action::Run { entry, .. } if entry.index() >= model.capacity => {
+                Err(format!("runs a task in place {} of {}", entry.index(), model.capacity))
             }
-            Action::Poll { count, .. } if count == 0 || count > page.room() => {
-                Err(format!("asks for {count} tasks, with room for {}", page.room()))
+            Action::Poll { count, .. } if count == 0 || count > model.room() => {
+                Err(format!("asks for {count} tasks, with room for {}", model.room()))
             }
-            Action::Update { take_next: true, .. } if page.room() == 0 => {
+            Action::Update { take_next: true, .. } if model.room() == 0 => {
                 Err("asks for a task with a report, with room for none".to_owned())
             }
             Action::Run { .. }
-            | Action::Refuse { .. }
+            | Action::GiveBack { .. }
             | Action::Ignore { .. }
             | Action::Recall { .. }
+            | Action::Lapsed { .. }
+            | Action::Adopt { .. }
+            | Action::Ask { .. }
             | Action::Refresh { .. }
             | Action::Extend { .. }
             | Action::Update { .. }

@@ -2,8 +2,8 @@
 
 use downbeat_core::machine::{Action, Why};
 
-use super::book::Mode;
-use super::{Oracle, Ruling, Step};
+use super::model::Lifecycle;
+use super::{Oracle, Step, Verdict};
 
 /// After `Pause` there is no poll and no `take_next` until `Resume`, nor a wait for one.
 #[derive(Debug)]
@@ -14,8 +14,8 @@ impl Oracle for Pause {
         "S12 pause"
     }
 
-    fn step(&mut self, step: &Step<'_>) -> Ruling {
-        if step.page.mode != Mode::Paused {
+    fn step(&mut self, step: &Step<'_>) -> Verdict {
+        if step.model.lifecycle != Lifecycle::Paused {
             return Ok(());
         }
         match *step.action {
@@ -25,9 +25,12 @@ impl Oracle for Pause {
                 Err("wakes while paused, for nothing but the pause".to_owned())
             }
             Action::Run { .. }
-            | Action::Refuse { .. }
+            | Action::GiveBack { .. }
             | Action::Ignore { .. }
             | Action::Recall { .. }
+            | Action::Lapsed { .. }
+            | Action::Adopt { .. }
+            | Action::Ask { .. }
             | Action::Refresh { .. }
             | Action::Extend { .. }
             | Action::Update { .. }

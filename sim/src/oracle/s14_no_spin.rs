@@ -2,8 +2,9 @@
 
 use downbeat_core::machine::{Action, Input, Instant};
 
-use super::book::Page;
-use super::{HubView, Oracle, Ruling, Setting, Step, secs};
+use super::model::Model;
+use super::{HubView, Oracle, Step, Verdict, secs};
+use crate::scenario::Setting;
 
 /// `Wait.until` is later than now; between two inputs other than `Tick` there are at most `4 N + 8` steps; a repeated
 /// `Tick` after `Wait` changes nothing.
@@ -27,7 +28,7 @@ impl NoSpin {
 }
 
 impl State {
-    fn step(&mut self, input: &Input, action: &Action, now: Instant, most: u32) -> Ruling {
+    fn step(&mut self, input: &Input, action: &Action, now: Instant, most: u32) -> Verdict {
         let tick = *input == Input::Tick;
         if let Some((_, wait)) = self.wait.filter(|(at, _)| tick && *at == now) {
             if wait != *action {
@@ -55,19 +56,19 @@ impl Oracle for NoSpin {
         "S14 no-spin"
     }
 
-    fn step(&mut self, step: &Step<'_>) -> Ruling {
-        let page = step.page;
+    fn step(&mut self, step: &Step<'_>) -> Verdict {
+        let model = step.model;
         match self.workers.get_mut(step.worker as usize) {
-            Some(state) if !page.is_held() => {
-                state.step(step.input, step.action, page.latest, 4 * u32::from(page.capacity) + 8)
+            Some(state) if !model.is_held() => {
+                state.step(step.input, step.action, model.latest, 4 * u32::from(model.capacity) + 8)
             }
             _ => Ok(()),
         }
     }
 
-    fn hub_step(&mut self, view: &HubView<'_>) -> Ruling {
+    fn hub_step(&mut self, view: &HubView<'_>) -> Verdict {
         let Some(state) = self.hubs.get_mut(view.index) else { return Ok(()) };
-        let most = view.members().map(|(_, page)| 4 * u32::from(page.capacity) + 8).sum::<u32>() + 8;
+        let most = view.members().map(|(_, model)| 4 * u32::from(model.capacity) + 8).sum::<u32>() + 8;
         state.step(&view.step.input, &view.step.action, view.hub.latest, most)
     }
 
@@ -77,7 +78,7 @@ impl Oracle for NoSpin {
         }
     }
 
-    fn life(&mut self, worker: u32, _: &Page) {
+    fn life(&mut self, worker: u32, _: &Model) {
         if let Some(state) = self.workers.get_mut(worker as usize) {
             *state = State::default();
         }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use downbeat_core::machine::{Action, Instant};
 
-use super::book::Page;
-use super::{HubView, Oracle, Ruling, Setting, Step, secs};
+use super::model::Model;
+use super::{HubView, Oracle, Step, Verdict, secs};
+use crate::scenario::Setting;
 
 /// From here on a step of time is a jump.
 const JUMP: Duration = Duration::from_secs(600);
@@ -32,25 +33,25 @@ impl Oracle for Time {
         NAME
     }
 
-    fn step(&mut self, step: &Step<'_>) -> Ruling {
-        let page = step.page;
+    fn step(&mut self, step: &Step<'_>) -> Verdict {
+        let model = step.model;
         clock(step)?;
-        if page.is_held() {
+        if model.is_held() {
             return Ok(());
         }
         goes_on(step.action, step.local, step.before)?;
-        let most = 4 * u32::from(page.capacity) + 8;
-        let jumped = step.before.until(page.latest) > JUMP;
+        let most = 4 * u32::from(model.capacity) + 8;
+        let jumped = model.latest.saturating_duration_since(step.before) > JUMP;
         self.since_jump
             .get_mut(step.worker as usize)
             .map_or(Ok(()), |since| count(since, jumped, step.action, most))
     }
 
-    fn hub_step(&mut self, view: &HubView<'_>) -> Ruling {
+    fn hub_step(&mut self, view: &HubView<'_>) -> Verdict {
         let action = &view.step.action;
         goes_on(action, view.step.local, view.before)?;
-        let most = view.members().map(|(_, page)| 4 * u32::from(page.capacity) + 8).sum::<u32>() + 8;
-        let jumped = view.before.until(view.hub.latest) > JUMP;
+        let most = view.members().map(|(_, model)| 4 * u32::from(model.capacity) + 8).sum::<u32>() + 8;
+        let jumped = view.hub.latest.saturating_duration_since(view.before) > JUMP;
         self.hubs.get_mut(view.index).map_or(Ok(()), |since| count(since, jumped, action, most))
     }
 
@@ -60,14 +61,14 @@ impl Oracle for Time {
         }
     }
 
-    fn life(&mut self, worker: u32, _: &Page) {
+    fn life(&mut self, worker: u32, _: &Model) {
         if let Some(count) = self.since_jump.get_mut(worker as usize) {
             *count = None;
         }
     }
 }
 
-fn goes_on(action: &Action, local: Instant, before: Instant) -> Ruling {
+fn goes_on(action: &Action, local: Instant, before: Instant) -> Verdict {
     let Action::Wait { until: Some(until), .. } = *action else { return Ok(()) };
     if local >= before || until > before {
         return Ok(());
@@ -80,7 +81,7 @@ fn goes_on(action: &Action, local: Instant, before: Instant) -> Ruling {
     ))
 }
 
-fn count(since: &mut Option<u32>, jumped: bool, action: &Action, most: u32) -> Ruling {
+fn count(since: &mut Option<u32>, jumped: bool, action: &Action, most: u32) -> Verdict {
     if jumped {
         *since = Some(0);
     }
@@ -98,7 +99,7 @@ fn count(since: &mut Option<u32>, jumped: bool, action: &Action, most: u32) -> R
 }
 
 /// In a simulation a clock's time is known, up to the steps that are told an earlier one.
-fn clock(step: &Step<'_>) -> Ruling {
+fn clock(step: &Step<'_>) -> Verdict {
     let Some((shows, may_be_earlier)) = step.shows else { return Ok(()) };
     if step.local == shows || (step.local < shows && may_be_earlier) {
         return Ok(());

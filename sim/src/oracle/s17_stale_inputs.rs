@@ -2,7 +2,7 @@
 
 use downbeat_core::machine::{Action, Input};
 
-use super::{Oracle, Ruling, Step};
+use super::{Oracle, Step, Verdict};
 
 /// Answers to unknown calls, and ends of tasks with an old generation, change nothing.
 #[derive(Debug)]
@@ -13,10 +13,10 @@ impl Oracle for StaleInputs {
         "S17 stale-inputs"
     }
 
-    fn step(&mut self, step: &Step<'_>) -> Ruling {
-        let page = step.page;
+    fn step(&mut self, step: &Step<'_>) -> Verdict {
+        let model = step.model;
         match *step.action {
-            Action::Update { slot, .. } | Action::Spill { slot, .. } => match page.held(slot) {
+            Action::Update { entry, .. } | Action::Spill { entry, .. } => match model.held(entry) {
                 Some(held) if held.outcome.is_none() => Err(format!(
                     "reports task {:032x}, whose code has not ended: the end of an earlier task was believed",
                     held.key.to_u128()
@@ -24,19 +24,23 @@ impl Oracle for StaleInputs {
                 _ => Ok(()),
             },
             Action::Run { .. } => match *step.input {
-                Input::Leased { call, .. } if !page.brings(call) => {
+                Input::Leased { call, .. } if !model.brings(call) => {
                     Err("runs a task of a call that is not open".to_owned())
                 }
                 Input::Tick
                 | Input::Leased { .. }
+                | Input::Recovered { .. }
                 | Input::Replied { .. }
                 | Input::Finished { .. }
                 | Input::Token(_)
                 | Input::Control(_) => Ok(()),
             },
-            Action::Refuse { .. }
+            Action::GiveBack { .. }
             | Action::Ignore { .. }
             | Action::Recall { .. }
+            | Action::Lapsed { .. }
+            | Action::Adopt { .. }
+            | Action::Ask { .. }
             | Action::Refresh { .. }
             | Action::Extend { .. }
             | Action::Poll { .. }

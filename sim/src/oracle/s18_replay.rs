@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::event::Event;
-use crate::world::Watcher;
+use crate::event::{Event, Watcher};
 
 /// Digests the events of a run, one after another, so that two runs can be compared and their first difference found.
 #[derive(Clone, Debug, Default)]

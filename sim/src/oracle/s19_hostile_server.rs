@@ -1,10 +1,11 @@
 //! S19: whatever comes from the network, lanes, capacity and rest hold.
 
-use super::book::Page;
+use super::model::Model;
 use super::s10_lanes::Lanes;
 use super::s11_capacity::Capacity;
 use super::s14_no_spin::NoSpin;
-use super::{Oracle, Ruling, Setting, Step};
+use super::{Oracle, Step, Verdict};
+use crate::scenario::Setting;
 
 /// S10, S11 and S14 for workers that were told of things that are not.
 #[derive(Debug)]
@@ -30,9 +31,9 @@ impl Oracle for HostileServer {
         "S19 hostile-server"
     }
 
-    fn step(&mut self, step: &Step<'_>) -> Ruling {
+    fn step(&mut self, step: &Step<'_>) -> Verdict {
         let Some(hostile) = self.hostile.get_mut(step.worker as usize) else { return Ok(()) };
-        *hostile |= step.page.stale;
+        *hostile |= step.model.stale;
         if !*hostile {
             return Ok(());
         }
@@ -41,7 +42,7 @@ impl Oracle for HostileServer {
         self.spin.step(step)
     }
 
-    fn life(&mut self, worker: u32, page: &Page) {
-        self.spin.life(worker, page);
+    fn life(&mut self, worker: u32, model: &Model) {
+        self.spin.life(worker, model);
     }
 }

@@ -1,12 +1,15 @@
 //! S20: an outage is gentle.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "the others say nothing here")]
+
 use std::collections::BTreeMap;
 
 use downbeat_core::machine::{Action, Input, Instant, Why};
 
-use super::book::Page;
 use super::gates::LinkGate;
-use super::{HubView, Oracle, Ruling, Setting, Step, secs};
+use super::model::Model;
+use super::{HubView, Oracle, Step, Verdict, secs};
+use crate::scenario::Setting;
 
 /// After a failure of transport no call is sent before the link gate's time, and then one alone; and a fleet does not
 /// wait in step.
@@ -38,7 +41,7 @@ impl GentleOutage {
     }
 
     /// Two workers, or processes, whose jitter is the same have the same seed.
-    fn compare(&mut self, link: &LinkGate, jitter: u8, who: u32, until: Instant) -> Ruling {
+    fn compare(&mut self, link: &LinkGate, jitter: u8, who: u32, until: Instant) -> Verdict {
         let at = who as usize;
         let (Some(waits), Some(failures)) = (self.waits.get_mut(at), self.failures.get_mut(at)) else {
             return Ok(());
@@ -47,7 +50,7 @@ impl GentleOutage {
             return Ok(());
         }
         *failures = link.failures;
-        waits.push(link.since.until(until).as_micros().try_into().unwrap_or(u64::MAX));
+        waits.push(until.saturating_duration_since(link.since).as_micros().try_into().unwrap_or(u64::MAX));
         if waits.len() < ALIKE {
             return Ok(());
         }
@@ -65,26 +68,29 @@ impl Oracle for GentleOutage {
         "S20 gentle-outage"
     }
 
-    fn step(&mut self, step: &Step<'_>) -> Ruling {
-        let (page, now) = (step.page, step.page.latest);
-        let link = &page.link;
+    fn step(&mut self, step: &Step<'_>) -> Verdict {
+        let (model, now) = (step.model, step.model.latest);
+        let link = &model.link;
         if link.failures == 0 {
-            return Ok(());
+            return reachable(step.action);
         }
         match *step.action {
-            Action::Refuse { .. } if matches!(step.input, Input::Leased { .. }) => Ok(()),
+            Action::GiveBack { .. } if matches!(step.input, Input::Leased { .. }) => Ok(()),
             Action::Poll { .. }
+            | Action::Ask { .. }
             | Action::Update { .. }
             | Action::Extend { .. }
             | Action::Refresh { .. }
-            | Action::Refuse { .. } => calls(link, now),
+            | Action::GiveBack { .. } => calls(link, now),
             Action::Wait { until: Some(until), why: Why::Unreachable } => {
                 waits(link, now, until)?;
-                self.compare(link, page.policy.failing.jitter, step.worker, until)
+                self.compare(link, model.policy.failing.jitter, step.worker, until)
             }
             Action::Run { .. }
             | Action::Ignore { .. }
             | Action::Recall { .. }
+            | Action::Lapsed { .. }
+            | Action::Adopt { .. }
             | Action::Spill { .. }
             | Action::Discard { .. }
             | Action::Wait { .. }
@@ -92,10 +98,10 @@ impl Oracle for GentleOutage {
         }
     }
 
-    fn hub_step(&mut self, view: &HubView<'_>) -> Ruling {
+    fn hub_step(&mut self, view: &HubView<'_>) -> Verdict {
         let (hub, link) = (view.hub, &view.hub.link);
         if link.failures == 0 {
-            return Ok(());
+            return reachable(&view.step.action);
         }
         if matches!(view.step.action, Action::Refresh { .. }) {
             return calls(link, hub.latest);
@@ -109,12 +115,22 @@ impl Oracle for GentleOutage {
         self.forget(self.workers + index);
     }
 
-    fn life(&mut self, worker: u32, _: &Page) {
+    fn life(&mut self, worker: u32, _: &Model) {
         self.forget(worker as usize);
     }
 }
 
-fn calls(link: &LinkGate, now: Instant) -> Ruling {
+/// A server that answers, be it late, is no server that cannot be reached.
+fn reachable(action: &Action) -> Verdict {
+    match *action {
+        Action::Wait { why: Why::Unreachable, .. } => {
+            Err("waits for a server that answers other calls: a slow call is no outage".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn calls(link: &LinkGate, now: Instant) -> Verdict {
     if now < link.opens.lo {
         return Err(format!("calls an unreachable server at {}, before {}", secs(now), secs(link.opens.lo)));
     }
@@ -124,7 +140,7 @@ fn calls(link: &LinkGate, now: Instant) -> Ruling {
     Ok(())
 }
 
-fn waits(link: &LinkGate, now: Instant, until: Instant) -> Ruling {
+fn waits(link: &LinkGate, now: Instant, until: Instant) -> Verdict {
     if until < link.opens.lo || until > link.opens.hi.max(now) {
         return Err(format!(
             "waits for the server until {}, whose gate opens from {} to {}",

@@ -2,7 +2,7 @@
 
 use downbeat_core::machine::{Action, Input};
 
-use super::{HubView, Oracle, Ruling};
+use super::{HubView, Oracle, Verdict};
 
 /// Calls in flight of all workers of a process, and its token's, are at most its `max_calls`; all but a quarter of them,
 /// and never all, may be polls.
@@ -14,7 +14,7 @@ impl Oracle for OneBudget {
         "S21 one-budget"
     }
 
-    fn hub_step(&mut self, view: &HubView<'_>) -> Ruling {
+    fn hub_step(&mut self, view: &HubView<'_>) -> Verdict {
         let (hub, action) = (view.hub, &view.step.action);
         let polls = matches!(action, Action::Poll { .. });
         if polls && hub.polls >= hub.poll_lanes() {
@@ -27,7 +27,7 @@ impl Oracle for OneBudget {
         }
         // A give-back shares the lane of the poll that brought the task; the store's writes are no calls.
         let shares =
-            matches!(action, Action::Refuse { .. }) && matches!(view.step.input, Input::Leased { .. });
+            matches!(action, Action::GiveBack { .. }) && matches!(view.step.input, Input::Leased { .. });
         let sends = action.call().is_some() && !shares && !matches!(action, Action::Spill { .. });
         if sends && hub.calls() >= usize::from(hub.policy.max_calls) {
             return Err(format!(

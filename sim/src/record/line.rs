@@ -8,14 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Effect, Event, HubStep};
 use crate::oracle::Violation;
-use crate::scenario::{FaultKind, Scenario};
-use crate::world::machine_seed;
+use crate::scenario::{FaultKind, Scenario, machine_seed};
 
 /// The first line of a segment, as it is read.
-pub type Header = record::Header<String, Vec<Group<String>>, HubState, Scenario>;
+pub type Header = record::Header<String, Vec<Group<String>>, BoxedHub, Scenario>;
 
 /// A hub as the runner has it.
-pub type HubState = machine::Hub<Box<[machine::Member<Slots>]>, Slots>;
+pub type BoxedHub = machine::Hub<Box<[machine::Member<Slots>]>, Slots>;
 
 type Slots = Box<[machine::Entry]>;
 
@@ -49,6 +48,20 @@ pub enum Line {
     },
 }
 
+/// Reads a header. The state of a hub of an older version is another than a hub's of today, and is left out.
+fn header(text: &str) -> Result<Header, serde_json::Error> {
+    let error = match serde_json::from_str(text) {
+        Ok(header) => return Ok(header),
+        Err(error) => error,
+    };
+    let Ok(serde_json::Value::Object(mut words)) = serde_json::from_str(text) else { return Err(error) };
+    let version = words.get("downbeat_record").and_then(serde_json::Value::as_u64);
+    if version != Some(1) || words.remove("hub").is_none() {
+        return Err(error);
+    }
+    serde_json::from_value(serde_json::Value::Object(words)).map_err(|_| error)
+}
+
 /// What an oracle said.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct BrokenRule {
@@ -66,15 +79,17 @@ pub struct BrokenRule {
 struct Note {
     t: Instant,
     #[serde(flatten)]
-    what: What,
+    what: LineBody,
 }
 
 #[derive(Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum What {
+enum LineBody {
     Start { w: u32, seed: u64 },
     Crash { w: u32 },
     Stored { w: u32, key: TaskKey },
+    Kept { w: u32, key: TaskKey },
+    Buried { w: u32, key: TaskKey },
     Server(Effect),
     Fault { index: u32, kind: FaultKind, begins: bool },
     Healed {},
@@ -88,7 +103,7 @@ impl Line {
     /// It is not a line of a record; the error names the column.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         if text.contains("\"downbeat_record\"") {
-            return serde_json::from_str(text).map(|header| Self::Header(Box::new(header)));
+            return header(text).map(|header| Self::Header(Box::new(header)));
         }
         if text.contains("\"do\"") {
             return serde_json::from_str(text).map(Self::Step);
@@ -99,13 +114,15 @@ impl Line {
         let Note { t, what } = serde_json::from_str(text)?;
         let at = t;
         Ok(match what {
-            What::Start { w, seed } => Self::Start { t, w, seed },
-            What::Crash { w } => Self::Event(Event::Crashed { at, worker: w }),
-            What::Stored { w, key } => Self::Event(Event::Stored { at, worker: w, key }),
-            What::Server(effect) => Self::Event(Event::Server { at, effect }),
-            What::Fault { index, kind, begins } => Self::Event(Event::Fault { at, index, kind, begins }),
-            What::Healed {} => Self::Event(Event::Healed { at }),
-            What::Violation(broken) => Self::Violation { t, broken },
+            LineBody::Start { w, seed } => Self::Start { t, w, seed },
+            LineBody::Crash { w } => Self::Event(Event::Crashed { at, worker: w }),
+            LineBody::Stored { w, key } => Self::Event(Event::Stored { at, worker: w, key }),
+            LineBody::Kept { w, key } => Self::Event(Event::Kept { at, worker: w, key }),
+            LineBody::Buried { w, key } => Self::Event(Event::Buried { at, worker: w, key }),
+            LineBody::Server(effect) => Self::Event(Event::Server { at, effect }),
+            LineBody::Fault { index, kind, begins } => Self::Event(Event::Fault { at, index, kind, begins }),
+            LineBody::Healed {} => Self::Event(Event::Healed { at }),
+            LineBody::Violation(broken) => Self::Violation { t, broken },
         })
     }
 
@@ -126,19 +143,23 @@ impl Line {
             Self::Header(header) => serde_json::to_string(header),
             Self::Step(step) => serde_json::to_string(step),
             Self::Gap(gap) => serde_json::to_string(gap),
-            Self::Start { t, w, seed } => note(t, What::Start { w: *w, seed: *seed }),
-            Self::Violation { t, broken } => note(t, What::Violation(broken.clone())),
+            Self::Start { t, w, seed } => note(t, LineBody::Start { w: *w, seed: *seed }),
+            Self::Violation { t, broken } => note(t, LineBody::Violation(broken.clone())),
             Self::Event(event) => match *event {
                 Event::Step { at, worker, local, input, action } => {
-                    serde_json::to_string(&Step::of_machine(at, worker, local, input, action))
+                    serde_json::to_string(&Step::from_machine(at, worker, local, input, action))
                 }
                 // A start without its seed cannot be replayed; `Recorder` writes it with the seed.
-                Event::Started { at, worker } => note(&at, What::Start { w: worker, seed: 0 }),
-                Event::Crashed { at, worker } => note(&at, What::Crash { w: worker }),
-                Event::Stored { at, worker, key } => note(&at, What::Stored { w: worker, key }),
-                Event::Server { at, effect } => note(&at, What::Server(effect)),
-                Event::Fault { at, index, kind, begins } => note(&at, What::Fault { index, kind, begins }),
-                Event::Healed { at } => note(&at, What::Healed {}),
+                Event::Started { at, worker } => note(&at, LineBody::Start { w: worker, seed: 0 }),
+                Event::Crashed { at, worker } => note(&at, LineBody::Crash { w: worker }),
+                Event::Stored { at, worker, key } => note(&at, LineBody::Stored { w: worker, key }),
+                Event::Kept { at, worker, key } => note(&at, LineBody::Kept { w: worker, key }),
+                Event::Buried { at, worker, key } => note(&at, LineBody::Buried { w: worker, key }),
+                Event::Server { at, effect } => note(&at, LineBody::Server(effect)),
+                Event::Fault { at, index, kind, begins } => {
+                    note(&at, LineBody::Fault { index, kind, begins })
+                }
+                Event::Healed { at } => note(&at, LineBody::Healed {}),
             },
         }
     }
@@ -185,7 +206,7 @@ impl Liner {
     pub(crate) fn line(&mut self, event: &Event) -> Line {
         match *event {
             Event::Step { at, worker, local, input, action } => {
-                Line::Step(Step::of_machine(at, worker, local, input, action))
+                Line::Step(Step::from_machine(at, worker, local, input, action))
             }
             Event::Started { at, worker } => {
                 let life = self.lives.entry(worker).or_default();
@@ -194,6 +215,8 @@ impl Liner {
             }
             Event::Crashed { .. }
             | Event::Stored { .. }
+            | Event::Kept { .. }
+            | Event::Buried { .. }
             | Event::Server { .. }
             | Event::Fault { .. }
             | Event::Healed { .. } => Line::Event(*event),

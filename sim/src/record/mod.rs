@@ -5,7 +5,7 @@ mod read;
 mod write;
 
 pub(crate) use line::Liner;
-pub use line::{BrokenRule, Header, HubState, Line};
-pub use read::{Entry, Hub, Hubs, ReadError, Record, read};
+pub use line::{BoxedHub, BrokenRule, Header, Line};
+pub use read::{Entry, Hubs, ReadError, Record, read};
 pub use write::Recorder;
 pub(crate) use write::header;

@@ -8,12 +8,9 @@ use std::path::Path;
 use downbeat_core::machine::{HubPolicy, Policy};
 use downbeat_core::record::{Step, VERSION};
 
-use super::line::{Header, Line, Liner};
-use super::write::header;
+use super::line::{Header, Line};
 use crate::event::{Event, HubStep};
-use crate::mutants::Machines;
-use crate::scenario::{Crew, Scenario};
-use crate::world::Watcher;
+use crate::scenario::Hub;
 
 /// A record, as far as it can be read.
 #[derive(Debug)]
@@ -37,49 +34,28 @@ pub struct Hubs {
     pub loners: bool,
 }
 
-/// A hub of a record.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Hub {
-    /// Its number among the workers of the events; hubs are numbered on behind the last worker.
-    pub number: u32,
-    /// What it is made with.
-    pub policy: HubPolicy,
-    /// Its workers, in its order: by their numbers.
-    pub members: Vec<u32>,
-}
-
-impl Hub {
-    /// The hubs of a scenario.
-    #[must_use]
-    pub fn of_scenario(scenario: &Scenario) -> Vec<Self> {
-        let first = u32::try_from(scenario.worker_count()).unwrap_or(u32::MAX);
-        let hub = |(number, crew): (u32, Crew)| Self { number, policy: crew.policy, members: crew.members };
-        (first..).zip(scenario.crews()).map(hub).collect()
-    }
-
-    /// A worker's index in the hub.
-    #[must_use]
-    pub fn index(&self, worker: u32) -> Option<usize> {
-        self.members.binary_search(&worker).ok()
-    }
-}
-
 impl Hubs {
-    fn of_header(header: &Header) -> Self {
+    pub(crate) fn from_header(header: &Header) -> Self {
         let workers: u32 = header.workers.iter().map(|group| group.count).sum();
         // The runner writes its hub's state, the simulator its scenario.
         if let Some(hub) = &header.hub {
-            let one = Hub { number: workers, policy: *hub.policy(), members: (0..workers).collect() };
-            return Self { list: vec![one], loners: false };
+            return Self::from_policy(header, *hub.policy());
         }
-        let list = header.scenario.as_ref().map_or_else(Vec::new, Hub::of_scenario);
+        let list = header.scenario.as_ref().map_or_else(Vec::new, Hub::from_scenario);
         let held: usize = list.iter().map(|hub| hub.members.len()).sum();
         Self { loners: held < workers as usize, list }
     }
 
+    /// One hub with all workers, as a runner has it.
+    fn from_policy(header: &Header, policy: HubPolicy) -> Self {
+        let workers: u32 = header.workers.iter().map(|group| group.count).sum();
+        let one = Hub { number: workers, policy, members: (0..workers).collect() };
+        Self { list: vec![one], loners: false }
+    }
+
     /// The hub whose step this is; `None`: a machine's that stands alone.
     #[must_use]
-    pub fn of_step(&self, step: &Step) -> Option<&Hub> {
+    pub fn for_step(&self, step: &Step) -> Option<&Hub> {
         match step.p {
             Some(process) => self.list.get(process as usize),
             None if self.list.len() == 1 && !self.loners => self.list.first(),
@@ -89,7 +65,7 @@ impl Hubs {
 
     /// The hub that holds a worker.
     #[must_use]
-    pub fn of_worker(&self, worker: u32) -> Option<&Hub> {
+    pub fn for_worker(&self, worker: u32) -> Option<&Hub> {
         self.list.iter().find(|hub| hub.index(worker).is_some())
     }
 
@@ -102,7 +78,7 @@ impl Hubs {
             let names = self.list.len();
             return Err(format!("a step of a process that the header does not name: it names {names}"));
         }
-        if let Some(hub) = self.of_step(step) {
+        if let Some(hub) = self.for_step(step) {
             let member = |worker: Option<u32>| worker.is_none_or(|worker| hub.index(worker).is_some());
             if !member(step.w) || !member(step.to) {
                 return Err("a step of a hub for a worker that it does not have".to_owned());
@@ -116,7 +92,7 @@ impl Hubs {
             };
         }
         match (step.w, step.to) {
-            (Some(worker), None) if self.of_worker(worker).is_some() => {
+            (Some(worker), None) if self.for_worker(worker).is_some() => {
                 Err("no step of a hub: `p` is missing, which says of which process it is".to_owned())
             }
             (Some(_), None) => Ok(()),
@@ -202,7 +178,13 @@ impl Record {
                 Ok(line) => {
                     record.entries.push(Entry { number, line });
                     if record.entries.len() == 1 {
-                        record.hubs = record.header().map_or_else(Hubs::default, Hubs::of_header);
+                        record.hubs = record.header().map_or_else(Hubs::default, |header| {
+                            let policy = old_hub(text.trim_end()).filter(|_| header.hub.is_none());
+                            policy.map_or_else(
+                                || Hubs::from_header(header),
+                                |policy| Hubs::from_policy(header, policy),
+                            )
+                        });
                     }
                 }
                 Err(_) if !whole && !record.entries.is_empty() => record.truncated = true,
@@ -221,7 +203,7 @@ impl Record {
             return Err("not a record: its first line has no key `downbeat_record`".to_owned());
         }
         let line = Line::parse(text).map_err(|error| match version(text) {
-            Some(version) if version != VERSION => other_version(version),
+            Some(version) if !(1..=VERSION).contains(&version) => other_version(version),
             _ => {
                 let (column, what) = (error.column(), error.to_string());
                 let what = what.split(" at line ").next().unwrap_or_default();
@@ -230,7 +212,7 @@ impl Record {
         })?;
         let workers = self.workers();
         match &line {
-            Line::Header(header) if header.downbeat_record != VERSION => {
+            Line::Header(header) if !(1..=VERSION).contains(&header.downbeat_record) => {
                 Err(other_version(header.downbeat_record))
             }
             Line::Step(step) => {
@@ -259,6 +241,12 @@ impl Record {
             .and_then(|entry| if let Line::Header(header) = &entry.line { Some(&**header) } else { None })
     }
 
+    /// Whether the machine's rules have changed since it was written: it can be read, and not replayed.
+    #[must_use]
+    pub fn is_old(&self) -> bool {
+        self.header().is_some_and(|header| header.downbeat_record < VERSION)
+    }
+
     /// How many workers the header names.
     #[must_use]
     pub fn workers(&self) -> u32 {
@@ -269,7 +257,7 @@ impl Record {
     #[must_use]
     pub fn hub_step(&self, line: &Line) -> Option<HubStep> {
         let Line::Step(step) = line else { return None };
-        let hub = self.hubs.of_step(step)?.number;
+        let hub = self.hubs.for_step(step)?.number;
         let Step { t: at, w: told, input, to, action, .. } = *step;
         Some(HubStep { at, hub, local: step.local(), told, input, to, action })
     }
@@ -302,46 +290,12 @@ impl Record {
         };
         hub.into_iter().flat_map(|step| step.events()).chain(other)
     }
+}
 
-    /// The record of a run of a scenario, without a file between. All oracles judge it; the first broken rule ends it.
-    #[must_use]
-    pub fn of_run(scenario: &Scenario) -> Self {
-        Self::of_run_with(Machines::SOUND, scenario)
-    }
-
-    /// As [`Record::of_run`], with machines of this kind.
-    #[must_use]
-    pub fn of_run_with(machines: Machines, scenario: &Scenario) -> Self {
-        struct Keeper {
-            entries: Vec<Entry>,
-            liner: Liner,
-        }
-
-        impl Watcher for Keeper {
-            fn on(&mut self, event: &Event) -> bool {
-                let line = self.liner.line(event);
-                self.entries.push(Entry { number: self.entries.len() + 1, line });
-                true
-            }
-
-            fn on_hub(&mut self, step: &HubStep) -> bool {
-                let line = self.liner.hub_line(step);
-                self.entries.push(Entry { number: self.entries.len() + 1, line });
-                true
-            }
-        }
-
-        let header = header(scenario);
-        let hubs = Hubs::of_header(&header);
-        let first = Entry { number: 1, line: Line::Header(Box::new(header)) };
-        let mut keeper = Keeper { entries: vec![first], liner: Liner::new(scenario) };
-        let trial = machines.run(scenario, &mut [&mut keeper]);
-        if let Some(violation) = &trial.violation {
-            let line = Line::violation(violation);
-            keeper.entries.push(Entry { number: keeper.entries.len() + 1, line });
-        }
-        Self { name: scenario.name.clone(), entries: keeper.entries, truncated: false, hubs }
-    }
+/// The policy of the hub of an older record, whose state is another than the hub's of today.
+fn old_hub(text: &str) -> Option<HubPolicy> {
+    let value: serde_json::Value = serde_json::from_str(text).ok()?;
+    serde_json::from_value(value.get("hub")?.get("policy")?.clone()).ok()
 }
 
 fn version(text: &str) -> Option<u32> {
@@ -351,6 +305,6 @@ fn version(text: &str) -> Option<u32> {
 
 fn other_version(version: u32) -> String {
     format!(
-        "the record is of version {version}; this program reads version {VERSION} (docs/timelines.md says which reads which)"
+        "the record is of version {version}; this program reads versions 1 to {VERSION} (docs/timelines.md says which reads which)"
     )
 }

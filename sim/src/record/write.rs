@@ -5,10 +5,9 @@ use std::io::{self, Write};
 use downbeat_core::record::{Group, VERSION};
 
 use super::line::{Header, Line, Liner};
-use crate::event::{Event, HubStep};
+use crate::event::{Event, HubStep, Watcher};
 use crate::oracle::Violation;
 use crate::scenario::Scenario;
-use crate::world::Watcher;
 
 /// Writes everything that happens in a run. A failure to write ends the writing, not the run; [`Recorder::finish`]
 /// tells it.
@@ -74,7 +73,7 @@ pub(crate) fn header(scenario: &Scenario) -> Header {
     Header {
         downbeat_record: VERSION,
         program: concat!("downbeat-sim ", env!("CARGO_PKG_VERSION")).to_owned(),
-        commit: crate::report::commit().to_owned(),
+        commit: crate::built::commit().to_owned(),
         segment: 0,
         seed: scenario.seed,
         epoch_ms: None,

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use downbeat_core::machine::{Action, Input, Instant, SlotId};
+use downbeat_core::machine::{Action, EntryId, Input, Instant};
 use downbeat_core::record::Step;
 
-use super::Misfit;
+use super::found::Misfit;
 use crate::record::{Line, Record};
 
 /// The first line that no driver writes.
@@ -39,7 +39,7 @@ struct Driver {
     asks_on: Option<Instant>,
     calls: BTreeSet<(Option<u32>, u64)>,
     /// Tasks whose end has not been told; those that were given up since may still end.
-    runs: BTreeMap<(Option<u32>, u16), SlotId>,
+    runs: BTreeMap<(Option<u32>, u16), EntryId>,
     number: Option<u32>,
     epoch_ms: Option<u64>,
 }
@@ -66,7 +66,7 @@ impl Driver {
         self.asked(step);
         // The answer to a task is for that task; the driver asks on when the call's answer is told to its end.
         let waits = matches!(step.action, Action::Wait { .. } | Action::Stopped);
-        let leased = matches!(step.input, Input::Leased { .. });
+        let leased = matches!(step.input, Input::Leased { .. } | Input::Recovered { .. });
         self.asks_on = (!waits && !leased).then_some(step.t);
         Ok(())
     }
@@ -82,18 +82,19 @@ impl Driver {
                     call.to_bits()
                 ))
             }
-            Input::Finished { slot, .. } => {
-                let run = self.runs.remove(&(step.w, slot.index()));
-                if self.whole && run != Some(slot) {
+            Input::Finished { entry, .. } => {
+                let run = self.runs.remove(&(step.w, entry.index()));
+                if self.whole && run != Some(entry) {
                     return Err(format!(
                         "the end of a task in place {} generation {} is told, and none runs there: it was told before, or never began",
-                        slot.index(),
-                        slot.generation()
+                        entry.index(),
+                        entry.generation()
                     ));
                 }
                 Ok(())
             }
             Input::Leased { .. }
+            | Input::Recovered { .. }
             | Input::Replied { .. }
             | Input::Tick
             | Input::Token(_)
@@ -105,8 +106,8 @@ impl Driver {
         if let Some(call) = step.action.call() {
             self.calls.insert((step.to, call.to_bits()));
         }
-        if let Action::Run { slot, .. } = step.action {
-            self.runs.insert((step.to, slot.index()), slot);
+        if let Action::Run { entry, .. } = step.action {
+            self.runs.insert((step.to, entry.index()), entry);
         }
     }
 }

@@ -6,16 +6,15 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use downbeat_core::machine::Policy;
+use downbeat_core::machine::{self, Policy};
 
 use super::generate::is_about_calls;
 use super::limits::{
     BURST_MAX, CALL_TIME_MAX, LEASE_MIN, PERCENT_MAX, RETRIES_MAX, SKEW_MAX, SLOTS_MAX, TABLE_MAX,
     TASK_TIME_MAX, TASKS_MAX, TOKEN_LIFE_MIN, WORKERS_MAX,
 };
-use super::model::{
-    Arrival, Fault, FaultKind, PolicyChoice, Preset, Scenario, Spread, Tasks, VERSION, Workers,
-};
+use super::model::{Arrival, Fault, FaultKind, Scenario, Spread, Tasks, VERSION, Workers};
+use super::policy::{Journal, OnLapse, PolicyChoice, Preset};
 use super::span::Span;
 
 /// A value that is out of bounds.
@@ -202,6 +201,9 @@ impl Found<'_> {
             ("poll_interval", choice.poll_interval, CALL_TIME_MAX),
             ("call_timeout", choice.call_timeout, CALL_TIME_MAX),
             ("failing_cap", choice.failing_cap, CALL_TIME_MAX),
+            ("report_timeout", choice.report_timeout, CALL_TIME_MAX),
+            ("store_after", choice.store_after, TASK_TIME_MAX),
+            ("ask_interval", choice.ask_interval, TASK_TIME_MAX),
             ("drain_timeout", choice.drain_timeout, TASK_TIME_MAX),
         ] {
             if let Some(span) = span {
@@ -226,13 +228,17 @@ impl Found<'_> {
             Spread::Uniform { min, .. } => *min,
             Spread::Exponential { mean, .. } => *mean,
         };
-        let timeout = Span::new(policy.call_timeout);
-        let answered = way.get().saturating_add(way.get()) < policy.call_timeout;
-        self.unless(answered, format!("{key}.call_timeout"), || {
-            format!(
-                "{timeout} is too short for a network.latency of {way} each way: no call could be answered"
-            )
-        });
+        for (field, limit) in
+            [("call_timeout", policy.call_timeout), ("report_timeout", policy.report_timeout)]
+        {
+            let answered = way.get().saturating_add(way.get()) < limit;
+            self.unless(answered, format!("{key}.{field}"), || {
+                let limit = Span::new(limit);
+                format!(
+                    "{limit} is too short for a network.latency of {way} each way: no call could be answered"
+                )
+            });
+        }
     }
 
     fn tasks(&mut self, key: &str, tasks: &Tasks) {
@@ -247,6 +253,7 @@ impl Found<'_> {
             ("response_timeout", timeout),
             ("callback_after", tasks.callback_after),
             ("retry_delay", tasks.retry_delay),
+            ("poll_timeout", tasks.poll_timeout.unwrap_or(Span::new(LEASE_MIN))),
         ] {
             let key = format!("{key}.{field}");
             self.at_most(&key, span, TASK_TIME_MAX);
@@ -254,6 +261,10 @@ impl Found<'_> {
                 format!("{span} is not allowed; the server takes whole seconds")
             });
         }
+        let waits = tasks.poll_timeout.is_none_or(|timeout| timeout.get() >= LEASE_MIN);
+        self.unless(waits, format!("{key}.poll_timeout"), || {
+            format!("use at least {}, or leave it out: a task may wait for ever then", words(LEASE_MIN))
+        });
         self.unless(tasks.retries <= RETRIES_MAX, format!("{key}.retries"), || {
             format!("{} is not allowed; use 0 to {RETRIES_MAX}", tasks.retries)
         });
@@ -303,12 +314,17 @@ impl Found<'_> {
         });
         let wants = matches!(
             fault.kind,
-            FaultKind::Slow | FaultKind::ClockJump | FaultKind::ClockBack | FaultKind::FinishTwice
+            FaultKind::Slow
+                | FaultKind::SlowAnswer
+                | FaultKind::ClockJump
+                | FaultKind::ClockBack
+                | FaultKind::FinishTwice
+                | FaultKind::Kill
         );
         self.unless(wants == fault.by.is_some(), format!("{key}.by"), || {
             let verb = if wants { "is needed" } else { "has no meaning" };
             format!(
-                "{verb} with this kind of fault (it goes with slow, clock_jump, clock_back and finish_twice)"
+                "{verb} with this kind of fault (it goes with slow, slow_answer, clock_jump, clock_back, finish_twice and kill)"
             )
         });
         self.unless(fault.by.is_none_or(|by| !by.get().is_zero()), format!("{key}.by"), || {
@@ -383,16 +399,24 @@ impl Workers {
         self.table.unwrap_or_else(|| self.slots.saturating_mul(2))
     }
 
+    /// When their results are written to the store; `Off` where there is none.
+    #[must_use]
+    pub fn journal(&self) -> Journal {
+        let stores = self.policy.store == Some(true) && self.policy.preset == Preset::Default;
+        if stores { self.policy.journal.unwrap_or_default() } else { Journal::Off }
+    }
+
     /// The policy of the group's workers, against a server that wants tokens or not.
     #[must_use]
     pub fn policy_for(&self, auth: bool) -> Policy {
         let choice = &self.policy;
         let mut policy = match choice.preset {
             Preset::Default => Policy { authenticated: auth, ..Policy::default() },
-            Preset::Seed => Policy::seed(),
+            Preset::RubySdk => Policy::ruby_sdk(),
         };
         policy.concurrency = self.slots;
         choice.change(&mut policy);
+        policy.journaled = self.journal() != Journal::Off;
         policy
     }
 }
@@ -407,9 +431,19 @@ impl PolicyChoice {
         set(&mut policy.poll_interval, self.poll_interval);
         set(&mut policy.long_poll, self.long_poll);
         set(&mut policy.call_timeout, self.call_timeout);
+        set(&mut policy.report_timeout, self.report_timeout);
+        set(&mut policy.store_after, self.store_after);
         set(&mut policy.failing.cap, self.failing_cap);
         if let Some(limit) = self.drain_timeout {
             policy.drain_timeout = Some(limit.get());
+        }
+        if let Some(interval) = self.ask_interval {
+            policy.ask_interval = Some(interval.get()).filter(|interval| !interval.is_zero());
+        }
+        match self.on_lapse {
+            Some(OnLapse::Finish) => policy.on_lapse = machine::OnLapse::Finish,
+            Some(OnLapse::Stop) => policy.on_lapse = machine::OnLapse::Stop,
+            None => {}
         }
         policy.max_calls = self.lanes.unwrap_or(policy.max_calls);
         policy.take_next = self.take_next.unwrap_or(policy.take_next);

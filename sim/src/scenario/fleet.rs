@@ -2,19 +2,51 @@
 
 use downbeat_core::machine::{HubPolicy, Policy};
 
-use super::model::{Process, Scenario, Workers};
+use super::model::{Processes, Scenario, Workers};
+use crate::random::mix;
 
 /// One process with a hub.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Crew {
-    /// Which of the scenario's `processes` it is a copy of.
-    pub process: usize,
+pub struct Process {
+    /// Which group of the scenario's `processes` it is of.
+    pub group: usize,
     /// Which copy, from 0.
     pub copy: u32,
     /// What its hub is made with.
     pub policy: HubPolicy,
     /// Its workers, in the hub's order, by their numbers over all groups.
     pub members: Vec<u32>,
+}
+
+/// A hub as oracles and records know it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hub {
+    /// Its number among the workers of the events; hubs are numbered on behind the last worker.
+    pub number: u32,
+    /// What it is made with.
+    pub policy: HubPolicy,
+    /// Its workers, in its order: by their numbers.
+    pub members: Vec<u32>,
+}
+
+impl Hub {
+    /// The hubs of a scenario.
+    #[must_use]
+    pub fn from_scenario(scenario: &Scenario) -> Vec<Self> {
+        let first = u32::try_from(scenario.worker_count()).unwrap_or(u32::MAX);
+        let hub = |(number, process): (u32, Process)| Self {
+            number,
+            policy: process.policy,
+            members: process.members,
+        };
+        (first..).zip(scenario.each_process()).map(hub).collect()
+    }
+
+    /// A worker's index in the hub.
+    #[must_use]
+    pub fn index(&self, worker: u32) -> Option<usize> {
+        self.members.binary_search(&worker).ok()
+    }
 }
 
 impl Scenario {
@@ -34,7 +66,7 @@ impl Scenario {
 
     /// The process that holds a group of workers, where one does.
     #[must_use]
-    pub fn process_of(&self, group: &Workers) -> Option<&Process> {
+    pub fn process_of(&self, group: &Workers) -> Option<&Processes> {
         let name = group.process.as_ref()?;
         self.processes.iter().find(|process| process.name == *name)
     }
@@ -52,23 +84,23 @@ impl Scenario {
 
     /// What the hub of a process is made with.
     #[must_use]
-    pub fn hub_policy(&self, process: &Process) -> HubPolicy {
+    pub fn hub_policy(&self, process: &Processes) -> HubPolicy {
         HubPolicy { max_calls: process.calls, authenticated: self.server.auth, ..HubPolicy::default() }
     }
 
     /// The processes with hubs, copy by copy. Among the workers of a run, number [`Scenario::worker_count`] and the
     /// next ones stand for the hubs, in this order.
     #[must_use]
-    pub fn crews(&self) -> Vec<Crew> {
-        let (mut crews, mut firsts) = (Vec::new(), Vec::new());
-        for (number, process) in self.processes.iter().enumerate() {
-            let policy = self.hub_policy(process);
-            firsts.push(crews.len());
-            let crew = |copy| Crew { process: number, copy, policy, members: Vec::new() };
-            crews.extend((0..process.count).map(crew));
+    pub fn each_process(&self) -> Vec<Process> {
+        let (mut processes, mut firsts) = (Vec::new(), Vec::new());
+        for (number, group) in self.processes.iter().enumerate() {
+            let policy = self.hub_policy(group);
+            firsts.push(processes.len());
+            let process = |copy| Process { group: number, copy, policy, members: Vec::new() };
+            processes.extend((0..group.count).map(process));
         }
-        if crews.is_empty() {
-            return crews;
+        if processes.is_empty() {
+            return processes;
         }
         let mut next = 0_u32;
         for group in &self.workers {
@@ -78,11 +110,17 @@ impl Scenario {
             for copy in 0..copies as usize {
                 let members = next..next.saturating_add(group.count);
                 next = members.end;
-                if let Some(crew) = first.and_then(|first| crews.get_mut(first + copy)) {
-                    crew.members.extend(members);
+                if let Some(process) = first.and_then(|first| processes.get_mut(first + copy)) {
+                    process.members.extend(members);
                 }
             }
         }
-        crews
+        processes
     }
+}
+
+/// The seed of a worker's machine in its life with this number, the first being 0: a record can make it anew.
+#[must_use]
+pub fn machine_seed(scenario_seed: u64, worker: u32, life: u32) -> u64 {
+    mix(scenario_seed ^ (u64::from(worker) << 32) ^ u64::from(life))
 }

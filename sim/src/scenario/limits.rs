@@ -39,13 +39,13 @@ pub(super) const LEASE_MIN: Duration = Duration::from_secs(1);
 
 /// Where the schema has each limit, and how it is written there.
 #[cfg(test)]
-const SAID: [(&str, &str, &str); 26] = [
+const SAID: [(&str, &str, &str); 31] = [
     ("WORKERS_MAX", "/$defs/Workers/properties/count/maximum", "100000"),
     ("WORKERS_MAX", "/properties/workers/description", "100,000"),
-    ("COPIES_MAX", "/$defs/Process/properties/count/maximum", "10000"),
-    ("MEMBERS_MAX", "/$defs/Process/properties/count/description", "10,000"),
-    ("CALLS_MIN", "/$defs/Process/properties/calls/minimum", "2"),
-    ("CALLS_MAX", "/$defs/Process/properties/calls/maximum", "1024"),
+    ("COPIES_MAX", "/$defs/Processes/properties/count/maximum", "10000"),
+    ("MEMBERS_MAX", "/$defs/Processes/properties/count/description", "10,000"),
+    ("CALLS_MIN", "/$defs/Processes/properties/calls/minimum", "2"),
+    ("CALLS_MAX", "/$defs/Processes/properties/calls/maximum", "1024"),
     ("SLOTS_MAX", "/$defs/Workers/properties/slots/maximum", "64"),
     ("TABLE_MAX", "/$defs/Workers/properties/table/maximum", "1024"),
     ("SKEW_MAX", "/$defs/Workers/properties/clock_skew_ppm/maximum", "100000"),
@@ -63,6 +63,11 @@ const SAID: [(&str, &str, &str); 26] = [
     ("CALL_TIME_MAX", "/$defs/PolicyChoice/properties/poll_interval/description", "1h"),
     ("CALL_TIME_MAX", "/$defs/PolicyChoice/properties/failing_cap/description", "1h"),
     ("CALL_TIME_MAX", "/$defs/PolicyChoice/properties/call_timeout/description", "1h"),
+    ("CALL_TIME_MAX", "/$defs/PolicyChoice/properties/report_timeout/description", "1h"),
+    ("TASK_TIME_MAX", "/$defs/PolicyChoice/properties/store_after/description", "30d"),
+    ("TASK_TIME_MAX", "/$defs/PolicyChoice/properties/ask_interval/description", "30d"),
+    ("TASK_TIME_MAX", "/$defs/Tasks/properties/poll_timeout/description", "30d"),
+    ("LEASE_MIN", "/$defs/Tasks/properties/poll_timeout/description", "at least 1s"),
     ("CALL_TIME_MAX", "/$defs/Network/properties/latency/description", "1h"),
     ("TOKEN_LIFE_MIN", "/$defs/Server/properties/token_life/description", "at least 1s"),
     ("LEASE_MIN", "/$defs/Tasks/properties/response_timeout/description", "at least 1s"),

@@ -9,6 +9,7 @@ use super::limits::{
     BURST_MAX, CALLS_MAX, CALLS_MIN, COPIES_MAX, PERCENT_MAX, RETRIES_MAX, SKEW_MAX, SLOTS_MAX, TABLE_MAX,
     WORKERS_MAX,
 };
+use super::policy::PolicyChoice;
 use super::span::{Span, zero};
 
 /// The version of the format that this program writes and reads.
@@ -47,7 +48,7 @@ pub struct Scenario {
     /// Processes that hold many workers behind one hub: one token, one budget of calls, one way to the server. A group
     /// of workers is in one if it names it as its `process`; the others stand alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub processes: Vec<Process>,
+    pub processes: Vec<Processes>,
     /// Groups of equal workers; at least one, and at most 100,000 workers in all of them together.
     #[schemars(length(min = 1))]
     pub workers: Vec<Workers>,
@@ -62,7 +63,7 @@ pub struct Scenario {
 /// Equal processes, as `downbeat run` is one: many workers, and what they share.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Process {
+pub struct Processes {
     /// What groups of workers call it; each process has a name of its own.
     #[schemars(length(min = 1))]
     pub name: String,
@@ -142,54 +143,6 @@ pub struct Workers {
     pub clock_skew_ppm: i64,
 }
 
-/// A policy: one of the two presets, with changes.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct PolicyChoice {
-    /// What the changes are made to.
-    #[serde(default)]
-    pub preset: Preset,
-    /// `max_calls`: calls in flight at once; at least 1. Default 4; in a process: as many as the process may have.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
-    pub lanes: Option<u16>,
-    /// The longest delay between polls of an empty queue; above zero, at most 1h.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub poll_interval: Option<Span>,
-    /// How long the server may hold a poll; 0 to 5 s.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub long_poll: Option<Span>,
-    /// How long a call may take at the most; more than the way there and back, at most 1h.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub call_timeout: Option<Span>,
-    /// Report with `update-v2`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub take_next: Option<bool>,
-    /// Extend leases.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub extend: Option<bool>,
-    /// There is durable storage for results.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub store: Option<bool>,
-    /// How long a drain waits for running tasks; at most 30d.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub drain_timeout: Option<Span>,
-    /// The longest delay after failed polls; at least the first one (250ms), at most 1h.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failing_cap: Option<Span>,
-}
-
-/// The two sets of rules.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Preset {
-    /// Downbeat's.
-    #[default]
-    Default,
-    /// The Ruby class's, with its losses.
-    Seed,
-}
-
 /// A stream of equal tasks.
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -220,6 +173,10 @@ pub struct Tasks {
     /// `retryDelaySeconds`, in whole seconds; at most 30d.
     #[serde(default = "second_span")]
     pub retry_delay: Span,
+    /// `pollTimeoutSeconds`, in whole seconds: how long from its first scheduling a task may be in its queue; at least 1s, at
+    /// most 30d. Default: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poll_timeout: Option<Span>,
     /// `callbackAfterSeconds` of the tasks that yield, in whole seconds; at most 30d.
     #[serde(default = "ten_seconds")]
     pub callback_after: Span,
@@ -342,6 +299,29 @@ pub struct Server {
     pub token_life: Span,
     /// It knows `update-v2`.
     pub update_v2: bool,
+    /// What it makes of a lease extension.
+    #[serde(skip_serializing_if = "Generation::is_now")]
+    pub extends: Generation,
+}
+
+/// What a server makes of a lease extension (R-LEASE-4).
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Generation {
+    /// It extends the lease.
+    #[default]
+    Now,
+    /// It answers 500 to one without a status, and extends the lease for one with it.
+    DemandsStatus,
+    /// It knows no extension: one with a status is a give-back, which hides the task for as long as that says.
+    BeforeExtendLease,
+}
+
+impl Generation {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_now(&self) -> bool {
+        *self == Self::Now
+    }
 }
 
 /// How a poll waits on the server's queue.
@@ -392,8 +372,9 @@ pub struct Fault {
     /// `Retry-After` of `throttle` (429) or `error503`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Span>,
-    /// How much, above zero: the added latency of `slow`, each way; the jump of `clock_jump`, the step of `clock_back`, the
-    /// delay of `finish_twice`. Needed with these four, and with no other.
+    /// How much, above zero: the added latency of `slow`, each way, and of `slow_answer`, back; the jump of `clock_jump`, the
+    /// step of `clock_back`, the delay of `finish_twice`, the time until a process that was killed starts anew. Needed with
+    /// these six, and with no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Span>,
 }
@@ -432,8 +413,21 @@ pub enum FaultKind {
     OverDeliver,
     /// A task that is out is delivered a second time.
     Duplicate,
-    /// Results of some tasks are answered 500, each time (`percent` of the tasks).
+    /// Results of some tasks are answered 500, each time (`percent` of the tasks). A report that the task failed is taken
+    /// instead, but for a quarter of them.
     Poison,
+    /// Results of some tasks are answered 413, each time (`percent` of the tasks): they are too large.
+    TooLarge,
+    /// Results of some tasks are answered 422, each time (`percent` of the tasks).
+    Unprocessable,
+    /// Results of some tasks are answered 403, each time (`percent` of the tasks), whatever the token.
+    Forbidden,
+    /// The workflows of `percent` of the tasks that are out are terminated, once, when the fault begins.
+    Cancel,
+    /// They are restarted: the tasks are gone, and others take their places.
+    Restart,
+    /// Calls have their effect at once, and their answers come later by `by`.
+    SlowAnswer,
     /// A late answer: the worker's timeout passes, it is told `Unknown`, and the answer comes after that.
     LateAnswer,
     /// The workers' clocks jump forward by `by`, once.
@@ -448,6 +442,9 @@ pub enum FaultKind {
     Pause,
     /// The processes die without a drain when the fault begins, and start anew when it ends.
     Crash,
+    /// The processes die at `percent` of the steps that lead a result to the server: before it is written to the journal,
+    /// after that, after its report was sent, after that was accepted. Each starts anew `by` later.
+    Kill,
     /// The durable store of results is full.
     StoreFull,
 }
@@ -464,6 +461,8 @@ pub enum CallClass {
     Extend,
     /// Token refreshes.
     Token,
+    /// Questions about running tasks.
+    Ask,
 }
 
 impl Default for Server {
@@ -474,6 +473,7 @@ impl Default for Server {
             auth: false,
             token_life: Span::new(Duration::from_secs(45 * 60)),
             update_v2: true,
+            extends: Generation::Now,
         }
     }
 }

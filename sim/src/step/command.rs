@@ -3,7 +3,7 @@
 use downbeat_core::machine::Instant;
 
 use super::condition::Condition;
-use crate::scenario::Span;
+use super::time::time;
 
 pub(super) const HELP: &str = "\
 step [N]        the next line, or the next N; so does an empty line        (s)
@@ -12,7 +12,7 @@ run             on to a break, or to the end                               (r)
 run LINE        the same, but not beyond this line (the numbers at the left): run 500
 run TIME        the same, but not beyond this time (a number with a unit): run 16.059s
 to TIME         to a time, forwards or backwards, past breaks: to 16.059, to 90s
-break WORDS     stop where all words hold. What a worker answered: poll update run refuse
+break WORDS     stop where all words hold. What a worker answered: poll update run give_back
                 ignore recall refresh extend spill discard wait stopped; what it was told:
                 tick leased replied finished token control, failed (a call that failed);
                 what else happened: fault crash lapsed violation; of which worker, which
@@ -97,12 +97,4 @@ fn until(text: &str) -> Result<Until, String> {
     }
     let wrong = |_| format!("`{text}` is neither a line's number, such as 500, nor a time, such as 16.059s");
     time(text).map(Until::Time).map_err(wrong)
-}
-
-/// A time: seconds, or a number with a unit.
-pub(super) fn time(text: &str) -> Result<Instant, String> {
-    let with_unit =
-        if text.ends_with(|c: char| c.is_ascii_digit()) { format!("{text}s") } else { text.to_owned() };
-    let span: Span = with_unit.parse()?;
-    Ok(Instant::ZERO.after(span.get()))
 }

@@ -4,8 +4,7 @@ use std::fmt;
 
 use downbeat_core::machine::{Action, Input, Instant, TaskKey};
 
-use super::command::time;
-use super::worker_of;
+use super::time::time;
 use crate::event::{Effect, Event};
 use crate::record::Line;
 
@@ -29,7 +28,7 @@ const WORDS: [&str; 23] = [
     "poll",
     "update",
     "run",
-    "refuse",
+    "give_back",
     "ignore",
     "recall",
     "refresh",
@@ -87,6 +86,8 @@ fn term(text: &str) -> Result<Term, String> {
     if let Some(at) = text.strip_prefix("t>=").or_else(|| text.strip_prefix("t>")) {
         return time(at).map(Term::From);
     }
+    // The word it had before.
+    let text = if text == "refuse" { "give_back" } else { text };
     if WORDS.contains(&text) {
         return Ok(Term::Word(text.to_owned()));
     }
@@ -112,6 +113,7 @@ const fn input_word(input: &Input) -> &'static str {
     match input {
         Input::Tick => "tick",
         Input::Leased { .. } => "leased",
+        Input::Recovered { .. } => "recovered",
         Input::Replied { .. } => "replied",
         Input::Finished { .. } => "finished",
         Input::Token(_) => "token",
@@ -123,7 +125,13 @@ fn task_of(line: &Line) -> Option<TaskKey> {
     match line {
         Line::Step(step) => match (step.input, step.action) {
             (Input::Leased { task, .. }, _) => Some(task.key),
-            (_, Action::Run { key, .. } | Action::Refuse { key, .. } | Action::Ignore { key }) => Some(key),
+            (
+                _,
+                Action::Run { key, .. }
+                | Action::Adopt { key, .. }
+                | Action::GiveBack { key, .. }
+                | Action::Ignore { key },
+            ) => Some(key),
             _ => None,
         },
         Line::Event(Event::Server { effect, .. }) => match effect {
@@ -131,10 +139,23 @@ fn task_of(line: &Line) -> Option<TaskKey> {
             | Effect::Delivered { key, .. }
             | Effect::Extended { key, .. }
             | Effect::Lapsed { key, .. }
+            | Effect::Cancelled { key, .. }
             | Effect::Reported { key, .. } => Some(*key),
-            Effect::TokenIssued { .. } | Effect::TokenRefused { .. } => None,
+            Effect::TokenIssued { .. } | Effect::Unauthorized { .. } => None,
         },
-        Line::Event(Event::Stored { key, .. }) => Some(*key),
+        Line::Event(Event::Stored { key, .. } | Event::Kept { key, .. } | Event::Buried { key, .. }) => {
+            Some(*key)
+        }
         Line::Header(_) | Line::Gap(_) | Line::Start { .. } | Line::Event(_) | Line::Violation { .. } => None,
+    }
+}
+
+/// Whom a line is about.
+pub(super) fn worker_of(line: &Line) -> Option<u32> {
+    match line {
+        Line::Step(step) => step.w.or(step.to),
+        Line::Start { w, .. } => Some(*w),
+        Line::Event(Event::Crashed { worker, .. }) => Some(*worker),
+        Line::Header(_) | Line::Gap(_) | Line::Event(_) | Line::Violation { .. } => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use downbeat_core::machine::{Instant, Mode, Outcome, Phase};
+use downbeat_core::machine::{Instant, Lifecycle, Outcome, Phase};
 
 use crate::replay::{Boxed, Core};
 use crate::view::{Cast, words};
@@ -44,9 +44,9 @@ pub(super) fn worker(core: &Core, cast: &Cast, worker: Option<u32>) -> String {
         let _ = writeln!(text, "  {what:<20} {value}");
     };
     row("clock", words::clock(now.now));
-    row("mode", mode(now.mode));
+    row("mode", lifecycle(now.lifecycle));
     row(
-        "places",
+        "entries",
         format!("{} of {} held, {} running, room for {}", now.held, now.capacity, now.running, now.room),
     );
     let polling = if now.polling { ", a poll among them" } else { "" };
@@ -88,20 +88,20 @@ pub(super) fn worker(core: &Core, cast: &Cast, worker: Option<u32>) -> String {
         };
         let what = words::task(held.key);
         let (report, lease) = (due("report due", held.report_due), due("lease due", held.lease_due));
-        row(&words::slot(held.slot), format!("{what} {phase}{again}{attempt}{report}{lease}"));
+        row(&words::entry(held.entry), format!("{what} {phase}{again}{attempt}{report}{lease}"));
     }
     text
 }
 
-fn mode(mode: Mode) -> String {
-    match mode {
-        Mode::Open => "open".to_owned(),
-        Mode::Paused => "paused".to_owned(),
-        Mode::Draining { recall_at: None } => "draining".to_owned(),
-        Mode::Draining { recall_at: Some(at) } => format!("draining, recalls at {}", words::clock(at)),
-        Mode::Recalling { abort_at } => format!("recalling, aborts at {}", words::clock(abort_at)),
-        Mode::Aborted => "aborted".to_owned(),
-        Mode::Stopped => "stopped".to_owned(),
+fn lifecycle(lifecycle: Lifecycle) -> String {
+    match lifecycle {
+        Lifecycle::Open => "open".to_owned(),
+        Lifecycle::Paused => "paused".to_owned(),
+        Lifecycle::Draining { recall_at: None } => "draining".to_owned(),
+        Lifecycle::Draining { recall_at: Some(at) } => format!("draining, recalls at {}", words::clock(at)),
+        Lifecycle::Recalling { abort_at } => format!("recalling, aborts at {}", words::clock(abort_at)),
+        Lifecycle::Aborted => "aborted".to_owned(),
+        Lifecycle::Stopped => "stopped".to_owned(),
     }
 }
 
@@ -117,7 +117,7 @@ pub(super) fn why(core: &Core, cast: &Cast, worker: Option<u32>) -> String {
     let name = cast.name(worker);
     let Some(machine) = core.machine(worker) else { return format!("{name} does not run\n") };
     let mut text = waits(&name, machine.deadline());
-    text += &core.hubs().of_worker(worker).and_then(|hub| hub_waits(hub.number)).unwrap_or_default();
+    text += &core.hubs().for_worker(worker).and_then(|hub| hub_waits(hub.number)).unwrap_or_default();
     for reason in reasons(machine) {
         let _ = writeln!(text, "  {reason}");
     }
@@ -135,14 +135,14 @@ fn waits(name: &str, deadline: Option<(Instant, downbeat_core::machine::Why)>) -
 fn reasons(machine: &Boxed) -> Vec<String> {
     let now = machine.snapshot();
     let mut found = Vec::new();
-    if now.mode != Mode::Open {
-        found.push(format!("no poll: {}", mode(now.mode)));
+    if now.lifecycle != Lifecycle::Open {
+        found.push(format!("no poll: {}", lifecycle(now.lifecycle)));
     }
     if now.polling {
         found.push("a poll is in flight, and there is never a second".to_owned());
     }
     if now.room == 0 {
-        found.push("no poll: no free place that is not promised".to_owned());
+        found.push("no poll: no free entry that is not promised".to_owned());
     }
     if now.calls_in_flight >= machine.policy().max_calls {
         found.push("no call: all lanes are in use".to_owned());

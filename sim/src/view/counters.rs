@@ -9,13 +9,14 @@ use crate::event::{Effect, Event, Report};
 use crate::record::Record;
 
 /// The columns, in order. Those up to `lapsed` count what happened in that second; the rest stands at its end.
-const COLUMNS: [&str; 20] = [
+const COLUMNS: [&str; 26] = [
     "second",
     "calls",
     "polls",
     "empty_polls",
     "updates",
     "extends",
+    "asks",
     "refreshes",
     "give_backs",
     "failed_calls",
@@ -24,9 +25,14 @@ const COLUMNS: [&str; 20] = [
     "runs_ended",
     "accepted",
     "stored",
+    "journaled",
+    "dead_letters",
     "discarded",
     "scheduled",
     "lapsed",
+    "cancelled",
+    "lapses_known",
+    "adopted",
     "running",
     "held",
     "open_tasks",
@@ -36,9 +42,9 @@ const COLUMNS: [&str; 20] = [
 struct Tally {
     counts: BTreeMap<&'static str, u64>,
     polls: BTreeMap<(u32, CallId), u32>,
-    /// Reports in flight: the place, and whether they go to the server.
+    /// Reports in flight: the entry, and whether they go to the server.
     reports: BTreeMap<(u32, CallId), (u16, bool)>,
-    slots: BTreeMap<(u32, u16), bool>,
+    entries: BTreeMap<(u32, u16), bool>,
     open: BTreeSet<TaskKey>,
 }
 
@@ -64,11 +70,11 @@ impl Tally {
     }
 
     fn flush(&mut self, second: u64, out: &mut dyn Write) -> io::Result<()> {
-        let running = self.slots.values().filter(|running| **running).count() as u64;
+        let running = self.entries.values().filter(|running| **running).count() as u64;
         let now = [
             ("second", second),
             ("running", running),
-            ("held", self.slots.len() as u64),
+            ("held", self.entries.len() as u64),
             ("open_tasks", self.open.len() as u64),
         ];
         self.counts.extend(now);
@@ -85,9 +91,11 @@ impl Tally {
                 self.action(*worker, action);
             }
             Event::Started { worker, .. } | Event::Crashed { worker, .. } => {
-                self.slots.retain(|(of, _), _| of != worker);
+                self.entries.retain(|(of, _), _| of != worker);
             }
             Event::Stored { .. } => self.count("stored"),
+            Event::Kept { .. } => self.count("journaled"),
+            Event::Buried { .. } => self.count("dead_letters"),
             Event::Server { effect, .. } => self.effect(effect),
             Event::Fault { .. } | Event::Healed { .. } => {}
         }
@@ -103,8 +111,8 @@ impl Tally {
             Input::Replied { call, reply } => {
                 let brought = self.polls.remove(&(worker, *call));
                 let report = self.reports.remove(&(worker, *call));
-                if let (Some((place, _)), Ok(_)) = (report, reply) {
-                    self.slots.remove(&(worker, place));
+                if let (Some((index, _)), Ok(_)) = (report, reply) {
+                    self.entries.remove(&(worker, index));
                 }
                 match reply {
                     Ok(_) if brought == Some(0) => self.count("empty_polls"),
@@ -112,46 +120,49 @@ impl Tally {
                     Ok(_) => {}
                     Err(error) => {
                         self.count("failed_calls");
-                        if matches!(error.fault, Fault::NotSent | Fault::Unknown) {
+                        if matches!(error.fault, Fault::NotSent | Fault::Unknown | Fault::Slow) {
                             self.count("unreachable");
                         }
                     }
                 }
             }
-            Input::Finished { slot, .. } => {
-                if let Some(running) = self.slots.get_mut(&(worker, slot.index())) {
+            Input::Finished { entry, .. } => {
+                if let Some(running) = self.entries.get_mut(&(worker, entry.index())) {
                     *running = false;
                 }
                 self.count("runs_ended");
             }
-            Input::Tick | Input::Token(_) | Input::Control(_) => {}
+            Input::Tick | Input::Recovered { .. } | Input::Token(_) | Input::Control(_) => {}
         }
     }
 
     fn action(&mut self, worker: u32, action: &Action) {
         match action {
-            Action::Run { slot, .. } => {
-                self.slots.insert((worker, slot.index()), true);
+            Action::Run { entry, .. } => {
+                self.entries.insert((worker, entry.index()), true);
                 self.count("runs_started");
             }
-            Action::Discard { slot, .. } => {
-                self.slots.remove(&(worker, slot.index()));
+            Action::Discard { entry, .. } => {
+                self.entries.remove(&(worker, entry.index()));
                 self.count("discarded");
             }
             Action::Poll { call, .. } => {
                 self.polls.insert((worker, *call), 0);
                 self.sent("polls");
             }
-            Action::Update { call, slot, .. } => {
-                self.reports.insert((worker, *call), (slot.index(), true));
+            Action::Update { call, entry, .. } => {
+                self.reports.insert((worker, *call), (entry.index(), true));
                 self.sent("updates");
             }
-            Action::Spill { call, slot } => {
-                self.reports.insert((worker, *call), (slot.index(), false));
+            Action::Spill { call, entry, .. } => {
+                self.reports.insert((worker, *call), (entry.index(), false));
             }
             Action::Extend { .. } => self.sent("extends"),
             Action::Refresh { .. } => self.sent("refreshes"),
-            Action::Refuse { .. } => self.sent("give_backs"),
+            Action::GiveBack { .. } => self.sent("give_backs"),
+            Action::Ask { .. } => self.sent("asks"),
+            Action::Lapsed { .. } => self.count("lapses_known"),
+            Action::Adopt { .. } => self.count("adopted"),
             Action::Ignore { .. } | Action::Recall { .. } | Action::Wait { .. } | Action::Stopped => {}
         }
     }
@@ -174,11 +185,15 @@ impl Tally {
             Effect::Reported { key, report, applied: true, .. } if *report != Report::Yield => {
                 self.open.remove(key);
             }
+            Effect::Cancelled { key, .. } => {
+                self.open.remove(key);
+                self.count("cancelled");
+            }
             Effect::Reported { .. }
             | Effect::Delivered { .. }
             | Effect::Extended { .. }
             | Effect::TokenIssued { .. }
-            | Effect::TokenRefused { .. } => {}
+            | Effect::Unauthorized { .. } => {}
         }
     }
 }

@@ -1,22 +1,22 @@
 //! One page that opens in a browser without a network: swimlanes as inline SVG, hover for the story of each piece.
 
 mod charts;
-mod lanes;
+mod escape;
 mod pieces;
+mod rows;
+mod scale;
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use downbeat_core::machine::Instant;
 
-use self::lanes::Layout;
+use self::escape::escape;
+use self::rows::Layout;
+use self::scale::{Scale, WIDTH};
+use super::broken::Broken;
 use super::timeline::{Kind, Timeline, Way};
-use super::{Broken, Cast, words};
-
-/// Width of the time axis before anybody zooms, in pixels.
-const WIDTH: f64 = 1200.0;
-/// The page stays below about a megabyte: more pieces than these are drawn together with their neighbours.
-const PIECES_MAX: usize = 3_500;
+use super::{Cast, words};
 
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
@@ -26,28 +26,6 @@ const HEADS: &str = "<defs>\
 <marker id=\"try\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"6\" markerHeight=\"6\" orient=\"auto\"><path class=\"head\" d=\"M0 0L8 4L0 8z\"/></marker>\
 <marker id=\"again\" viewBox=\"0 0 8 8\" refX=\"7\" refY=\"4\" markerWidth=\"6\" markerHeight=\"6\" orient=\"auto\"><path class=\"head bad\" d=\"M0 0L8 4L0 8z\"/></marker>\
 </defs>\n";
-
-/// Time to pixels.
-#[derive(Clone, Copy)]
-struct Scale {
-    end: f64,
-}
-
-impl Scale {
-    #[expect(clippy::cast_precision_loss, reason = "a pixel is coarser")]
-    fn of(end: Instant) -> Self {
-        Self { end: (end.as_micros() as f64).max(1_000_000.0) }
-    }
-
-    #[expect(clippy::cast_precision_loss, reason = "a pixel is coarser")]
-    fn x(self, at: Instant) -> f64 {
-        at.as_micros() as f64 / self.end * WIDTH
-    }
-
-    fn seconds(self) -> f64 {
-        self.end / 1_000_000.0
-    }
-}
 
 /// Writes the page.
 pub(super) fn write(
@@ -59,8 +37,8 @@ pub(super) fn write(
     let last = broken.iter().map(|(at, _)| *at).chain(Some(line.end)).max().unwrap_or(line.end);
     // A broken rule ends a run: beyond its mark there is a little room.
     let room = if broken.is_empty() { 0 } else { last.as_micros() / 100 };
-    let scale = Scale::of(Instant::from_micros(last.as_micros() + room));
-    let mut layout = Layout::of(line, cast, broken);
+    let scale = Scale::new(Instant::from_micros(last.as_micros() + room));
+    let mut layout = Layout::new(line, cast, broken);
     let mut svg = String::new();
     charts::axis(&mut svg, scale, layout.height);
     charts::bands(&mut svg, line, scale, layout.height);
@@ -171,9 +149,4 @@ fn legend() -> String {
     }
     text.push_str("<span class=\"zoom\"><button id=\"out\">−</button><button id=\"fit\">fit</button><button id=\"in\">+</button></span></div>");
     text
-}
-
-/// Text as it may stand in HTML.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

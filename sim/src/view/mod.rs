@@ -1,5 +1,7 @@
 //! Views: a record, converted into something that people look at.
 
+mod broken;
+mod cast;
 mod counters;
 mod html;
 mod perfetto;
@@ -12,17 +14,15 @@ pub(crate) use text::{Names as EventNames, fault_name, line as event_line};
 
 use std::io::{self, Write};
 
-use downbeat_core::machine::Instant;
-
-use crate::record::{BrokenRule, Line, Record};
-use crate::scenario::Scenario;
+pub use self::cast::{Cast, Player};
+use crate::record::Record;
 
 /// Kinds of views.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
 pub enum View {
     /// One line for each step.
     Text,
-    /// State changes alone, a column for each slot: `.` idle, `r` run, `u` update, `~` waits for a retry, `e` extend.
+    /// State changes alone, a column for each entry: `.` idle, `r` run, `u` update, `~` waits for a retry, `e` extend.
     Short,
     /// Chrome's trace format, for ui.perfetto.dev.
     Perfetto,
@@ -34,92 +34,13 @@ pub enum View {
     Record,
 }
 
-/// A worker as views name it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Player {
-    /// Its task type; of a hub, the name of its process, or `hub`.
-    pub name: String,
-    /// It is a hub.
-    pub hub: bool,
-    /// Tasks run at once.
-    pub slots: u16,
-    /// Places in its table.
-    pub capacity: u16,
-}
-
-/// What a view is told besides the events.
-#[derive(Clone, Debug, Default)]
-pub struct Cast {
-    /// A title.
-    pub title: String,
-    /// What the title does not say.
-    pub subtitle: String,
-    /// The seed.
-    pub seed: u64,
-    /// The workers by number, and behind them the hubs.
-    pub players: Vec<Player>,
-    /// The scenario, where there is one.
-    pub scenario: Option<Scenario>,
-}
-
-impl Cast {
-    /// The cast of a record.
-    #[must_use]
-    pub fn of(record: &Record) -> Self {
-        let Some(header) = record.header() else { return Self::default() };
-        let groups = header.workers.iter();
-        let mut players: Vec<Player> = groups
-            .flat_map(|group| {
-                let (name, slots) = (group.name.clone(), group.policy.concurrency);
-                let player = Player { name, hub: false, slots, capacity: group.capacity };
-                std::iter::repeat_n(player, group.count as usize)
-            })
-            .collect();
-        let hub = |name: String| Player { name, hub: true, slots: 0, capacity: 0 };
-        let processes = header.scenario.as_ref().map_or(&[][..], |scenario| &scenario.processes);
-        players.extend(processes.iter().flat_map(|process| {
-            (1..=process.count).map(|copy| match process.count {
-                1 => hub(process.name.clone()),
-                _ => hub(format!("{} {copy}", process.name)),
-            })
-        }));
-        if header.hub.is_some() {
-            players.push(hub("hub".to_owned()));
-        }
-        let (title, why) = match &header.scenario {
-            Some(scenario) => (scenario.name.clone(), scenario.why.clone()),
-            None => (record.name.clone(), format!("recorded by {}", header.program)),
-        };
-        let title = if title.is_empty() { format!("seed {}", header.seed) } else { title };
-        Self { title, subtitle: why, seed: header.seed, players, scenario: header.scenario.clone() }
-    }
-
-    /// A worker's name: `worker 2`; of a hub `hub`, or `hub 1` where there are several.
-    #[must_use]
-    pub fn name(&self, worker: u32) -> String {
-        let hub = self.is_hub(worker);
-        let first = self.players.iter().position(|player| player.hub).unwrap_or(0);
-        match hub {
-            true if self.players.len() > first + 1 => format!("hub {}", (worker as usize) - first),
-            true => "hub".to_owned(),
-            false => format!("worker {worker}"),
-        }
-    }
-
-    /// Whether that number is a hub's.
-    #[must_use]
-    pub fn is_hub(&self, worker: u32) -> bool {
-        self.players.get(worker as usize).is_some_and(|player| player.hub)
-    }
-}
-
 /// Writes a view of a record.
 ///
 /// # Errors
 /// The output cannot be written.
 pub fn write(record: &Record, view: View, out: &mut dyn Write) -> io::Result<()> {
-    let cast = Cast::of(record);
-    let broken = broken_rules(record);
+    let cast = Cast::from_record(record);
+    let broken = broken::broken_rules(record);
     match view {
         View::Text => text::write(record, &cast, out),
         View::Short => short::write(record, &cast, out),
@@ -128,22 +49,7 @@ pub fn write(record: &Record, view: View, out: &mut dyn Write) -> io::Result<()>
             .entries
             .iter()
             .try_for_each(|entry| writeln!(out, "{}", entry.line.to_json().map_err(io::Error::other)?)),
-        View::Perfetto => perfetto::write(&timeline::Timeline::of(record), &cast, &broken, out),
-        View::Html => html::write(&timeline::Timeline::of(record), &cast, &broken, out),
+        View::Perfetto => perfetto::write(&timeline::Timeline::from_record(record), &cast, &broken, out),
+        View::Html => html::write(&timeline::Timeline::from_record(record), &cast, &broken, out),
     }
-}
-
-/// A broken rule, and when it broke.
-type Broken<'a> = (Instant, &'a BrokenRule);
-
-/// The broken rules that a record tells of.
-fn broken_rules(record: &Record) -> Vec<Broken<'_>> {
-    record
-        .entries
-        .iter()
-        .filter_map(|entry| match &entry.line {
-            Line::Violation { t, broken } => Some((*t, broken)),
-            Line::Header(_) | Line::Step(_) | Line::Gap(_) | Line::Start { .. } | Line::Event(_) => None,
-        })
-        .collect()
 }

@@ -9,8 +9,9 @@ use std::io::{self, Write};
 use downbeat_core::machine::Instant;
 use serde_json::{Value, json};
 
-use super::timeline::{Happening, Kind, Lane, Process, Row, Timeline, Way};
-use super::{Broken, Cast, words};
+use super::broken::Broken;
+use super::timeline::{Happening, Kind, Process, Row, RowKind, Timeline, Way};
+use super::{Cast, words};
 
 /// Writes the trace: one event on a line.
 pub(super) fn write(
@@ -33,7 +34,7 @@ pub(super) fn write(
         });
         events.push((at.as_micros(), event));
     }
-    // On one lane the order at one moment is the order of the run: what ends there ends before what begins.
+    // On one row the order at one moment is the order of the run: what ends there ends before what begins.
     events.sort_by_key(|(at, _)| *at);
     write!(out, "{{\"displayTimeUnit\":\"ms\",\"traceEvents\":[")?;
     let names = names(line, cast);
@@ -58,7 +59,7 @@ fn of(line: &Timeline, event: &Happening) -> Vec<(u64, Value)> {
         }
         Happening::Mark(number) => {
             let Some(mark) = line.marks.get(*number) else { return Vec::new() };
-            let (pid, tid) = place(mark.lane);
+            let (pid, tid) = place(mark.row);
             let at = mark.at.as_micros();
             let event = json!({
                 "ph": "i", "pid": pid, "tid": tid, "ts": at, "s": "t", "cat": "mark", "name": mark.what,
@@ -72,8 +73,8 @@ fn of(line: &Timeline, event: &Happening) -> Vec<(u64, Value)> {
                 Way::SecondRun => ("second run", "runs again after a lapse"),
                 Way::NextRun => ("next run", "runs again"),
             };
-            let end = |ph: &str, (at, lane): (Instant, Lane)| {
-                let (pid, tid) = place(lane);
+            let end = |ph: &str, (at, row): (Instant, Row)| {
+                let (pid, tid) = place(row);
                 let at = at.as_micros();
                 let mut event = json!({
                     "ph": ph, "id": number, "pid": pid, "tid": tid, "ts": at, "cat": cat, "name": name,
@@ -98,7 +99,7 @@ fn of(line: &Timeline, event: &Happening) -> Vec<(u64, Value)> {
 /// The beginning or the end of a span.
 fn edge(line: &Timeline, number: usize, ph: &str, at: Instant) -> Value {
     let Some(span) = line.spans.get(number) else { return Value::Null };
-    let (pid, tid) = place(span.lane);
+    let (pid, tid) = place(span.row);
     if ph == "E" {
         return json!({ "ph": ph, "pid": pid, "tid": tid, "ts": at.as_micros() });
     }
@@ -138,28 +139,28 @@ fn pid(process: Process) -> u64 {
     }
 }
 
-fn place((process, row): Lane) -> (u64, u64) {
-    let tid = match row {
-        Row::Own(number) => 1 + u64::from(number),
-        Row::Poll => 2,
-        Row::Auth => 3,
-        Row::Return => 4,
-        Row::Slot(index) => 10 + 2 * u64::from(index),
-        Row::Lease(index) => 11 + 2 * u64::from(index),
+fn place((process, which): Row) -> (u64, u64) {
+    let tid = match which {
+        RowKind::Own(number) => 1 + u64::from(number),
+        RowKind::Poll => 2,
+        RowKind::Auth => 3,
+        RowKind::Return => 4,
+        RowKind::Entry(index) => 10 + 2 * u64::from(index),
+        RowKind::Lease(index) => 11 + 2 * u64::from(index),
     };
     (pid(process), tid)
 }
 
-/// Names of processes and lanes.
+/// Names of processes and rows.
 fn names(line: &Timeline, cast: &Cast) -> Vec<Value> {
-    let lanes: BTreeSet<Lane> =
-        line.spans.iter().map(|span| span.lane).chain(line.marks.iter().map(|mark| mark.lane)).collect();
+    let rows: BTreeSet<Row> =
+        line.spans.iter().map(|span| span.row).chain(line.marks.iter().map(|mark| mark.row)).collect();
     let mut names = Vec::new();
     let mut last = None;
-    for lane in lanes {
-        let (pid, tid) = place(lane);
-        if last.replace(lane.0) != Some(lane.0) {
-            let name = match lane.0 {
+    for row in rows {
+        let (pid, tid) = place(row);
+        if last.replace(row.0) != Some(row.0) {
+            let name = match row.0 {
                 Process::Server => "server".to_owned(),
                 Process::Faults => "faults".to_owned(),
                 Process::Worker(worker) => {
@@ -172,15 +173,15 @@ fn names(line: &Timeline, cast: &Cast) -> Vec<Value> {
                 json!({ "ph": "M", "pid": pid, "name": "process_sort_index", "args": { "sort_index": pid } }),
             );
         }
-        let name = match lane {
+        let name = match row {
             (Process::Server, _) => "what it did".to_owned(),
-            (Process::Faults, Row::Own(number)) => format!("fault {number}"),
-            (_, Row::Own(_)) => "process".to_owned(),
-            (_, Row::Slot(index)) => format!("slot {index}"),
-            (_, Row::Lease(index)) => format!("slot {index} lease"),
-            (_, Row::Poll) => "polls".to_owned(),
-            (_, Row::Auth) => "token".to_owned(),
-            (_, Row::Return) => "give-backs".to_owned(),
+            (Process::Faults, RowKind::Own(number)) => format!("fault {number}"),
+            (_, RowKind::Own(_)) => "process".to_owned(),
+            (_, RowKind::Entry(index)) => format!("entry {index}"),
+            (_, RowKind::Lease(index)) => format!("entry {index} lease"),
+            (_, RowKind::Poll) => "polls".to_owned(),
+            (_, RowKind::Auth) => "token".to_owned(),
+            (_, RowKind::Return) => "give-backs".to_owned(),
         };
         names.push(
             json!({ "ph": "M", "pid": pid, "tid": tid, "name": "thread_name", "args": { "name": name } }),

@@ -1,4 +1,4 @@
-//! State changes alone: a column for each place of each worker's table.
+//! State changes alone: a column for each entry of each worker's table.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -9,25 +9,25 @@ use super::{Cast, text, words};
 use crate::event::Event;
 use crate::record::Record;
 
-/// With more places than this in all, a line shows those of its own worker.
+/// With more entries than this in all, a line shows those of its own worker.
 const WIDE: usize = 96;
 
 #[derive(Default)]
 struct Board {
-    /// Each worker's places.
-    places: Vec<Vec<char>>,
+    /// Each worker's entries.
+    entries: Vec<Vec<char>>,
     /// A poll is in flight.
     polling: Vec<bool>,
-    /// Calls in flight, and the place that they are about.
+    /// Calls in flight, and the entry that they are about.
     calls: BTreeMap<(u32, CallId), u16>,
 }
 
-/// Writes a line for each event that changes a place or a poll, and for each that is not a worker's.
+/// Writes a line for each event that changes an entry or a poll, and for each that is not a worker's.
 pub(super) fn write(record: &Record, cast: &Cast, out: &mut dyn Write) -> io::Result<()> {
-    let places: Vec<Vec<char>> =
+    let entries: Vec<Vec<char>> =
         cast.players.iter().map(|player| vec!['.'; usize::from(player.capacity)]).collect();
-    let wide = places.iter().map(Vec::len).sum::<usize>() <= WIDE;
-    let mut board = Board { polling: vec![false; places.len()], places, calls: BTreeMap::new() };
+    let wide = entries.iter().map(Vec::len).sum::<usize>() <= WIDE;
+    let mut board = Board { polling: vec![false; entries.len()], entries, calls: BTreeMap::new() };
     writeln!(out, ". idle   r run   u update   ~ waits for a retry   e extend   s store   p poll in flight")?;
     let mut last = String::new();
     for (_, event) in record.events() {
@@ -42,9 +42,11 @@ pub(super) fn write(record: &Record, cast: &Cast, out: &mut dyn Write) -> io::Re
                 board.clear(*worker);
                 (Some(*worker), "crashes".to_owned())
             }
-            Event::Stored { .. } | Event::Server { .. } => continue,
+            Event::Stored { .. } | Event::Kept { .. } | Event::Buried { .. } | Event::Server { .. } => {
+                continue;
+            }
             Event::Fault { .. } | Event::Healed { .. } => {
-                writeln!(out, "{}", text::line(&event, &text::Names::of(cast)))?;
+                writeln!(out, "{}", text::line(&event, &text::Names::new(cast)))?;
                 continue;
             }
         };
@@ -68,15 +70,15 @@ fn said(input: &Input, action: &Action) -> String {
 }
 
 impl Board {
-    fn set(&mut self, worker: u32, place: u16, state: char) {
-        let places = self.places.get_mut(worker as usize);
-        if let Some(cell) = places.and_then(|places| places.get_mut(usize::from(place))) {
+    fn set(&mut self, worker: u32, index: u16, state: char) {
+        let entries = self.entries.get_mut(worker as usize);
+        if let Some(cell) = entries.and_then(|entries| entries.get_mut(usize::from(index))) {
             *cell = state;
         }
     }
 
-    fn is(&self, worker: u32, place: u16, state: char) -> bool {
-        self.places.get(worker as usize).and_then(|places| places.get(usize::from(place))) == Some(&state)
+    fn is(&self, worker: u32, index: u16, state: char) -> bool {
+        self.entries.get(worker as usize).and_then(|entries| entries.get(usize::from(index))) == Some(&state)
     }
 
     fn poll(&mut self, worker: u32, polls: bool) {
@@ -86,8 +88,8 @@ impl Board {
     }
 
     fn clear(&mut self, worker: u32) {
-        if let Some(places) = self.places.get_mut(worker as usize) {
-            places.fill('.');
+        if let Some(entries) = self.entries.get_mut(worker as usize) {
+            entries.fill('.');
         }
         self.poll(worker, false);
         self.calls.retain(|(of, _), _| *of != worker);
@@ -96,53 +98,60 @@ impl Board {
     fn input(&mut self, worker: u32, input: &Input) {
         match input {
             Input::Replied { call, reply } => {
-                let Some(place) = self.calls.remove(&(worker, *call)) else { return };
-                if place == u16::MAX {
+                let Some(index) = self.calls.remove(&(worker, *call)) else { return };
+                if index == u16::MAX {
                     self.poll(worker, false);
-                } else if self.is(worker, place, 'e') {
-                    self.set(worker, place, 'r');
-                } else if self.is(worker, place, 'u') || self.is(worker, place, 's') {
-                    self.set(worker, place, if reply.is_ok() { '.' } else { '~' });
+                } else if self.is(worker, index, 'e') {
+                    self.set(worker, index, 'r');
+                } else if self.is(worker, index, 'u') || self.is(worker, index, 's') {
+                    self.set(worker, index, if reply.is_ok() { '.' } else { '~' });
                 }
             }
-            Input::Finished { slot, .. } => self.set(worker, slot.index(), 'u'),
-            Input::Tick | Input::Leased { .. } | Input::Token(_) | Input::Control(_) => {}
+            Input::Finished { entry, .. } => self.set(worker, entry.index(), 'u'),
+            Input::Tick
+            | Input::Recovered { .. }
+            | Input::Leased { .. }
+            | Input::Token(_)
+            | Input::Control(_) => {}
         }
     }
 
     fn action(&mut self, worker: u32, action: &Action) {
-        let (call, place, state) = match action {
-            Action::Run { slot, .. } => return self.set(worker, slot.index(), 'r'),
-            Action::Discard { slot, .. } => return self.set(worker, slot.index(), '.'),
+        let (call, index, state) = match action {
+            Action::Run { entry, .. } => return self.set(worker, entry.index(), 'r'),
+            Action::Discard { entry, .. } => return self.set(worker, entry.index(), '.'),
             Action::Stopped => return self.clear(worker),
             Action::Poll { call, .. } => {
                 self.calls.insert((worker, *call), u16::MAX);
                 return self.poll(worker, true);
             }
-            Action::Extend { call, slot } => {
-                let running = self.is(worker, slot.index(), 'r');
-                (*call, slot.index(), running.then_some('e'))
+            Action::Extend { call, entry } => {
+                let running = self.is(worker, entry.index(), 'r');
+                (*call, entry.index(), running.then_some('e'))
             }
-            Action::Update { call, slot, .. } => (*call, slot.index(), Some('u')),
-            Action::Spill { call, slot } => (*call, slot.index(), Some('s')),
-            Action::Refuse { .. }
+            Action::Update { call, entry, .. } => (*call, entry.index(), Some('u')),
+            Action::Spill { call, entry, .. } => (*call, entry.index(), Some('s')),
+            Action::GiveBack { .. }
+            | Action::Ask { .. }
+            | Action::Lapsed { .. }
+            | Action::Adopt { .. }
             | Action::Ignore { .. }
             | Action::Recall { .. }
             | Action::Refresh { .. }
             | Action::Wait { .. } => return,
         };
         if let Some(state) = state {
-            self.set(worker, place, state);
-            self.calls.insert((worker, call), place);
+            self.set(worker, index, state);
+            self.calls.insert((worker, call), index);
         }
     }
 
     fn show(&self, only: Option<u32>) -> String {
-        let all = self.places.iter().zip(&self.polling).zip(0_u32..);
+        let all = self.entries.iter().zip(&self.polling).zip(0_u32..);
         let shown = all.filter(|(_, worker)| only.is_none_or(|only| only == *worker));
-        let one = |((places, polling), _): ((&Vec<char>, &bool), u32)| {
+        let one = |((entries, polling), _): ((&Vec<char>, &bool), u32)| {
             let poll = if *polling { 'p' } else { ' ' };
-            format!("{poll}|{}|", places.iter().collect::<String>())
+            format!("{poll}|{}|", entries.iter().collect::<String>())
         };
         shown.map(one).collect::<Vec<_>>().join(" ")
     }

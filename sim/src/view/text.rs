@@ -10,7 +10,7 @@ use crate::record::{Line, Record};
 
 /// Writes the whole record.
 pub(super) fn write(record: &Record, cast: &Cast, out: &mut dyn Write) -> io::Result<()> {
-    let names = Names::of(cast);
+    let names = Names::new(cast);
     for (_, event) in record.events() {
         writeln!(out, "{}", line(&event, &names))?;
     }
@@ -28,7 +28,7 @@ pub(crate) struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    pub(crate) fn of(cast: &'a Cast) -> Self {
+    pub(crate) fn new(cast: &'a Cast) -> Self {
         Self { cast }
     }
 
@@ -49,6 +49,12 @@ pub(crate) fn line(event: &Event, names: &Names<'_>) -> String {
         Event::Crashed { worker, .. } => (names.worker(*worker), "crashes".to_owned()),
         Event::Stored { worker, key, .. } => {
             (names.worker(*worker), format!("the result of {} is stored", words::task(*key)))
+        }
+        Event::Kept { worker, key, .. } => {
+            (names.worker(*worker), format!("the result of {} is in the journal", words::task(*key)))
+        }
+        Event::Buried { worker, key, .. } => {
+            (names.worker(*worker), format!("the result of {} is a dead letter", words::task(*key)))
         }
         Event::Server { effect: Effect::TokenIssued { worker }, .. } => {
             ("srv".to_owned(), format!("{} gets a token", names.worker(*worker)))
@@ -85,12 +91,14 @@ pub(crate) fn effect_words(effect: &Effect) -> String {
         Effect::Extended { key, worker, known: false } => {
             format!("w{worker} extends the lease of {}, which is not in progress", name(key))
         }
+        Effect::Cancelled { key, .. } => format!("the workflow of {} ends: it is over", name(key)),
+        Effect::Lapsed { key, worker: u32::MAX } => format!("{} has waited too long, and ends", name(key)),
         Effect::Lapsed { key, worker } => format!("the lease of {} lapses at w{worker}", name(key)),
         Effect::Reported { key, worker, report, applied, .. } => {
             let effect = if *applied { "" } else { ", without effect" };
             format!("w{worker} reports {} {}{effect}", name(key), words::report(*report))
         }
         Effect::TokenIssued { worker } => format!("w{worker} gets a token"),
-        Effect::TokenRefused { worker } => format!("w{worker} is refused for its token"),
+        Effect::Unauthorized { worker } => format!("w{worker} is unauthorized"),
     }
 }

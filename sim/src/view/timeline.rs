@@ -1,12 +1,10 @@
-//! A run as spans, marks and arrows on lanes: what Perfetto and the page draw.
+//! A run as spans, marks and arrows on rows: what Perfetto and the page draw.
 
 mod build;
 
 use downbeat_core::machine::{Instant, TaskKey};
 
-use crate::record::Record;
-
-/// Whose lane it is.
+/// Whose row it is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum Process {
     Server,
@@ -14,14 +12,14 @@ pub(super) enum Process {
     Worker(u32),
 }
 
-/// Which of a process's lanes.
+/// Which of a process's rows.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum Row {
+pub(super) enum RowKind {
     /// The process itself: its life, its pauses; of the faults, one by number.
     Own(u32),
-    /// A place of the table: runs and reports.
-    Slot(u16),
-    /// The lease of the task in that place, and its extensions.
+    /// An entry of the table: runs and reports.
+    Entry(u16),
+    /// The lease of the task in that entry, and its extensions.
     Lease(u16),
     /// Polls, and the windows in which none is sent.
     Poll,
@@ -31,8 +29,8 @@ pub(super) enum Row {
     Return,
 }
 
-/// A lane.
-pub(super) type Lane = (Process, Row);
+/// A row.
+pub(super) type Row = (Process, RowKind);
 
 /// What a span is of.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -46,7 +44,7 @@ pub(super) enum Kind {
     Extend,
     Poll,
     EmptyPoll,
-    Refuse,
+    GiveBack,
     Refresh,
     Backoff,
     Up,
@@ -65,7 +63,7 @@ impl Kind {
             Self::Extend => "extend",
             Self::Poll => "poll",
             Self::EmptyPoll => "empty poll",
-            Self::Refuse => "give back",
+            Self::GiveBack => "give back",
             Self::Refresh => "refresh token",
             Self::Backoff => "backoff",
             Self::Up => "up",
@@ -78,7 +76,7 @@ impl Kind {
 /// Something that lasted.
 #[derive(Clone, Debug)]
 pub(super) struct Span {
-    pub(super) lane: Lane,
+    pub(super) row: Row,
     pub(super) kind: Kind,
     pub(super) from: Instant,
     /// `None`: not before the record ends.
@@ -93,7 +91,7 @@ pub(super) struct Span {
 /// Something that happened at one moment.
 #[derive(Clone, Debug)]
 pub(super) struct Mark {
-    pub(super) lane: Lane,
+    pub(super) row: Row,
     pub(super) at: Instant,
     pub(super) what: String,
     /// It belongs among what a person looks for first.
@@ -103,8 +101,8 @@ pub(super) struct Mark {
 /// From what went wrong to what makes it good: a failed attempt to its retry, a lapse to the second run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Arrow {
-    pub(super) from: (Instant, Lane),
-    pub(super) to: (Instant, Lane),
+    pub(super) from: (Instant, Row),
+    pub(super) to: (Instant, Row),
     pub(super) kind: Way,
 }
 
@@ -141,15 +139,4 @@ pub(super) struct Timeline {
     pub(super) end: Instant,
     /// Calls that were sent, and those that failed: when.
     pub(super) calls: Vec<(Instant, bool)>,
-}
-
-impl Timeline {
-    /// Reads a record.
-    pub(super) fn of(record: &Record) -> Self {
-        let mut builder = build::Builder::default();
-        for (_, event) in record.events() {
-            builder.on(&event);
-        }
-        builder.finish()
-    }
 }

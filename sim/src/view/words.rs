@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use downbeat_core::machine::{
-    Action, Answer, CallError, CallId, Control, Fault, Input, Instant, Loss, Outcome, Reply, SlotId, TaskKey,
-    TokenNews, Why,
+    Action, Answer, CallError, CallId, Control, EntryId, Fault, Input, Instant, Instead, Loss, Outcome,
+    RecallReason, Reply, TaskKey, TokenNews, Why,
 };
 
 use crate::event::Report;
@@ -65,10 +65,10 @@ pub fn call(call: CallId) -> String {
     format!("#{}", call.serial())
 }
 
-/// A slot: `slot 3`.
+/// An entry: `entry 3`.
 #[must_use]
-pub fn slot(slot: SlotId) -> String {
-    format!("slot {}", slot.index())
+pub fn entry(entry: EntryId) -> String {
+    format!("entry {}", entry.index())
 }
 
 /// What a machine was told.
@@ -80,13 +80,18 @@ pub fn input(input: &Input) -> String {
             let lease = meta
                 .response_timeout
                 .map_or_else(|| "no lease".to_owned(), |lease| format!("lease {}", span(lease)));
-            format!("leased {} by {}, {lease}", task(meta.key), call(*by))
+            let retry = meta.retry_of.map_or_else(String::new, |of| format!(", the retry of {}", task(of)));
+            let back = meta
+                .give_back_within
+                .map_or_else(String::new, |within| format!(", to be given back within {}", span(within)));
+            format!("leased {} by {}, {lease}{retry}{back}", task(meta.key), call(*by))
         }
+        Input::Recovered { task: meta } => format!("recovered {}", task(meta.key)),
         Input::Replied { call: to, reply: said } => format!("replied {} {}", call(*to), reply(said)),
-        Input::Finished { slot: at, outcome } => match outcome {
-            Outcome::Final => format!("finished {}", slot(*at)),
+        Input::Finished { entry: at, outcome } => match outcome {
+            Outcome::Final => format!("finished {}", entry(*at)),
             Outcome::Yield { callback_after } => {
-                format!("finished {}, again in {}", slot(*at), span(*callback_after))
+                format!("finished {}, again in {}", entry(*at), span(*callback_after))
             }
         },
         Input::Token(TokenNews::Fresh { generation }) => format!("token {generation}"),
@@ -99,23 +104,35 @@ pub fn input(input: &Input) -> String {
 #[must_use]
 pub fn action(action: &Action) -> String {
     match action {
-        Action::Run { slot: at, key } => format!("run {} in {}", task(*key), slot(*at)),
-        Action::Refuse { call: by, key } => format!("refuse {} by {}", task(*key), call(*by)),
+        Action::Run { entry: at, key } => format!("run {} in {}", task(*key), entry(*at)),
+        Action::GiveBack { call: by, key } => format!("give_back {} by {}", task(*key), call(*by)),
         Action::Ignore { key } => format!("ignore {}", task(*key)),
-        Action::Recall { slot: at } => format!("recall {}", slot(*at)),
+        Action::Recall { entry: at, why } => match why {
+            RecallReason::Drain => format!("recall {}", entry(*at)),
+            RecallReason::Cancelled | RecallReason::Lapsed => {
+                format!("recall {}: {}", entry(*at), recall(*why))
+            }
+        },
+        Action::Lapsed { entry: at } => format!("lapsed {}", entry(*at)),
+        Action::Adopt { entry: at, key } => format!("adopt {} in {}", task(*key), entry(*at)),
+        Action::Ask { call: by, entry: at } => format!("ask {} about {}", call(*by), entry(*at)),
         Action::Refresh { call: by } => format!("refresh {}", call(*by)),
-        Action::Extend { call: by, slot: at } => format!("extend {} {}", call(*by), slot(*at)),
-        Action::Update { call: by, slot: at, attempt, take_next } => {
+        Action::Extend { call: by, entry: at } => format!("extend {} {}", call(*by), entry(*at)),
+        Action::Update { call: by, entry: at, attempt, take_next, instead: other } => {
             let again = if *attempt > 0 { format!(", {attempt} failed before") } else { String::new() };
             let next = if *take_next { ", take next" } else { "" };
-            format!("update {} {}{again}{next}", call(*by), slot(*at))
+            let other = other.map_or_else(String::new, |why| format!(", as failed: {}", instead(why)));
+            format!("update {} {}{again}{next}{other}", call(*by), entry(*at))
         }
         Action::Poll { call: by, count, wait } => {
             let held = if wait.is_zero() { String::new() } else { format!(", wait {}", span(*wait)) };
             format!("poll {} for {count}{held}", call(*by))
         }
-        Action::Spill { call: by, slot: at } => format!("store {} {}", call(*by), slot(*at)),
-        Action::Discard { slot: at, why } => format!("discard {}: {}", slot(*at), loss(*why)),
+        Action::Spill { call: by, entry: at, instead: other } => {
+            let other = other.map_or_else(String::new, |why| format!(", as failed: {}", instead(why)));
+            format!("store {} {}{other}", call(*by), entry(*at))
+        }
+        Action::Discard { entry: at, why } => format!("discard {}: {}", entry(*at), loss(*why)),
         Action::Wait { until, why: reason } => match until {
             Some(at) => format!("wait until {}: {}", clock(*at), why(*reason)),
             None => format!("wait: {}", why(*reason)),
@@ -137,6 +154,8 @@ pub fn reply(reply: &Reply) -> String {
     match reply {
         Ok(Answer::Done) => "ok".to_owned(),
         Ok(Answer::Token { .. }) => "with a token".to_owned(),
+        Ok(Answer::TimedOut) => "the server has timed it out".to_owned(),
+        Ok(Answer::Ended) => "the server has ended it".to_owned(),
         Ok(Answer::NoAuth) => "without a token: none is wanted".to_owned(),
         Err(CallError { fault: kind, retry_after: None }) => fault(*kind).to_owned(),
         Err(CallError { fault: kind, retry_after: Some(after) }) => {
@@ -151,6 +170,11 @@ pub const fn fault(fault: Fault) -> &'static str {
     match fault {
         Fault::NotSent => "not sent",
         Fault::Unknown => "no answer",
+        Fault::Slow => "no answer in time",
+        Fault::Forbidden => "403",
+        Fault::Internal => "500",
+        Fault::TooLarge => "413",
+        Fault::Gone => "404: no such task",
         Fault::Unauthorized => "401",
         Fault::Throttled => "429",
         Fault::Server => "5xx",
@@ -169,12 +193,35 @@ pub const fn why(why: Why) -> &'static str {
         Why::Auth => "authorisation",
         Why::RetryAfter => "the server asked to be left alone",
         Why::Paused => "paused",
-        Why::Full => "no free place",
+        Why::Full => "no free entry",
         Why::Busy => "all lanes are in use",
         Why::InFlight => "a call is in flight",
         Why::Lease => "a lease is due",
         Why::Update => "a report is due",
         Why::Draining => "draining",
+        Why::Limit => "a lease ends, or a result goes to the store",
+        Why::Ask => "a running task is asked about",
+    }
+}
+
+/// Why running code is stopped.
+#[must_use]
+pub const fn recall(why: RecallReason) -> &'static str {
+    match why {
+        RecallReason::Drain => "the drain's time is over",
+        RecallReason::Cancelled => "the server has ended its task",
+        RecallReason::Lapsed => "its lease is over",
+    }
+}
+
+/// Why a report that the task failed takes the place of its outcome.
+#[must_use]
+pub const fn instead(why: Instead) -> &'static str {
+    match why {
+        Instead::TooLarge => "its result is too large (413)",
+        Instead::Rejected => "the server rejects its outcome",
+        Instead::Refused => "the server refuses its result again and again",
+        Instead::PollTimeout => "it is too late to give it back",
     }
 }
 
@@ -196,7 +243,9 @@ pub const fn loss(loss: Loss) -> &'static str {
         Loss::Rejected => "the server rejects it for good",
         Loss::Aborted => "aborted",
         Loss::UnsafeYield => "to repeat the yield is not safe any more",
-        Loss::GaveUp => "four tries failed (the seed's rule)",
+        Loss::Refused => "the server has refused it too often",
+        Loss::Ended => "the server has ended its task",
+        Loss::GaveUp => "four tries failed (the Ruby SDK's rule)",
     }
 }
 

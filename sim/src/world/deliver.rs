@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use downbeat_core::machine::mutant::Mutant;
-use downbeat_core::machine::{Action, CallError, CallId, Fault, Input, Instant, SlotId, TaskKey, TaskMeta};
+use downbeat_core::machine::{
+    Action, CallError, CallId, EntryId, Fault, Input, Instant, Kind, TaskKey, TaskMeta,
+};
 
 use super::backend::Ticket;
-use super::call::{Ask, Flight, Said};
+use super::call::{Flight, Request, Response};
+use super::ending::Ending;
 use super::unit::{Inbox, Unit};
-use super::{Coming, World};
+use super::{World, WorldEvent};
+use crate::event::Event;
 use crate::scenario::{Arrival, FaultKind};
 
 /// How soon a refused or reset connection is known.
@@ -16,63 +19,63 @@ const RESET: Duration = Duration::from_millis(1);
 /// How much more than asked for an over-delivering server gives.
 const SURPLUS: u16 = 4;
 
-impl<M: Mutant> World<'_, M> {
+impl<M: Kind> World<'_, M> {
     // ---------------------------------------------------------------- to the server
 
     /// A call is under way; the faults at this end decide whether it comes far.
     pub(super) fn travel(&mut self, worker: u32, life: u32, call: CallId, flight: &Flight) {
-        let (ask, deadline) = (&flight.ask, flight.deadline);
-        if self.faults.hits(FaultKind::Down, worker, ask).is_some() {
-            self.answer_after(RESET, worker, life, call, Said::fault(Fault::NotSent));
-        } else if self.faults.hits(FaultKind::Partition, worker, ask).is_some()
-            || self.faults.hits(FaultKind::LostRequest, worker, ask).is_some()
+        let (request, deadline) = (&flight.request, flight.deadline);
+        if self.faults.hits(FaultKind::Down, worker, request).is_some() {
+            self.answer_after(RESET, worker, life, call, Response::fault(Fault::NotSent));
+        } else if self.faults.hits(FaultKind::Partition, worker, request).is_some()
+            || self.faults.hits(FaultKind::LostRequest, worker, request).is_some()
         {
-            self.put(deadline, Coming::Timeout { worker, life, call, lost: true });
+            self.put(deadline, WorldEvent::Timeout { worker, life, call, lost: true });
         } else {
-            let at = self.now.after(self.latency(worker, ask));
+            let at = self.now.saturating_add(self.latency(worker, request));
             self.plan_timeout(at, deadline, worker, life, call);
-            self.put(at, Coming::Arrive { worker, life, call });
+            self.put(at, WorldEvent::Arrive { worker, life, call });
         }
     }
 
-    fn latency(&mut self, worker: u32, ask: &Ask) -> Duration {
+    fn latency(&mut self, worker: u32, request: &Request) -> Duration {
         let scenario = self.scenario;
-        self.network.spread(&scenario.network.latency) + self.faults.delay(worker, ask)
+        scenario.network.latency.draw(&mut self.network) + self.faults.delay(worker, request)
     }
 
-    fn answer_after(&mut self, later: Duration, worker: u32, life: u32, call: CallId, said: Said) {
-        let at = self.now.after(later);
+    fn answer_after(&mut self, later: Duration, worker: u32, life: u32, call: CallId, response: Response) {
+        let at = self.now.saturating_add(later);
         if let Some(flight) = self.flight(worker, life, call) {
             self.plan_timeout(at, flight.deadline, worker, life, call);
         }
-        self.put(at, Coming::Answer { worker, life, call, said });
+        self.put(at, WorldEvent::Answer { worker, life, call, response });
     }
 
     /// What comes at or after the deadline comes too late for the worker. Most calls need no timeout in the queue.
     fn plan_timeout(&mut self, comes: Instant, deadline: Instant, worker: u32, life: u32, call: CallId) {
         if comes >= deadline && deadline >= self.now {
-            self.put(deadline, Coming::Timeout { worker, life, call, lost: false });
+            self.put(deadline, WorldEvent::Timeout { worker, life, call, lost: false });
         }
     }
 
     /// A call reaches the server.
     pub(super) fn arrive(&mut self, worker: u32, life: u32, call: CallId) {
         let Some(flight) = self.flight(worker, life, call) else { return };
-        if self.faults.hits(FaultKind::Down, worker, &flight.ask).is_some() {
-            self.answer_after(RESET, worker, life, call, Said::fault(Fault::Unknown));
+        if self.faults.hits(FaultKind::Down, worker, &flight.request).is_some() {
+            self.answer_after(RESET, worker, life, call, Response::fault(Fault::Unknown));
             return;
         }
-        if let Some(said) = self.turned_away(worker, &flight) {
-            let latency = self.latency(worker, &flight.ask);
-            self.answer_after(latency, worker, life, call, said);
+        if let Some(response) = self.turned_away(worker, &flight) {
+            let latency = self.latency(worker, &flight.request);
+            self.answer_after(latency, worker, life, call, response);
             return;
         }
         if let Some(rate) = self.scenario.server.capacity_per_second.filter(|rate| *rate > 0) {
             let turn = self.busy_until.max(self.now);
-            self.busy_until = turn.after(Duration::from_secs(1) / rate);
+            self.busy_until = turn.saturating_add(Duration::from_secs(1) / rate);
             if turn > self.now {
                 self.plan_timeout(turn, flight.deadline, worker, life, call);
-                self.put(turn, Coming::Serve { worker, life, call });
+                self.put(turn, WorldEvent::Serve { worker, life, call });
                 return;
             }
         }
@@ -82,38 +85,42 @@ impl<M: Mutant> World<'_, M> {
     /// The server has time for a call.
     pub(super) fn serve(&mut self, worker: u32, life: u32, call: CallId) {
         let Some(flight) = self.flight(worker, life, call) else { return };
-        let polls = matches!(flight.ask, Ask::Poll { .. });
-        let surplus = polls && self.faults.hits(FaultKind::OverDeliver, worker, &flight.ask).is_some();
+        let polls = matches!(flight.request, Request::Poll { .. });
+        let surplus = polls && self.faults.hits(FaultKind::OverDeliver, worker, &flight.request).is_some();
         let extra = if surplus { SURPLUS } else { 0 };
         let group = self.unit(worker).map_or(0, |unit| unit.group);
         let ticket = Ticket { worker, life, call };
-        let said = self.backend.ask(self.now, group, ticket, flight.token, flight.ask, extra);
+        let response = self.backend.request(self.now, group, ticket, flight.token, flight.request, extra);
         self.emit_effects();
-        if let Some(said) = said {
-            self.leave(ticket, flight.ask, said);
+        if let Some(response) = response {
+            self.leave(ticket, flight.request, response);
         }
     }
 
     /// Errors that keep a call from having any effect.
-    fn turned_away(&mut self, worker: u32, flight: &Flight) -> Option<Said> {
-        let ask = &flight.ask;
-        if matches!(ask, Ask::Token) && self.faults.hits(FaultKind::TokenDown, worker, ask).is_some() {
-            return Some(Said::fault(Fault::Server));
+    fn turned_away(&mut self, worker: u32, flight: &Flight) -> Option<Response> {
+        let request = &flight.request;
+        if matches!(request, Request::Token)
+            && self.faults.hits(FaultKind::TokenDown, worker, request).is_some()
+        {
+            return Some(Response::fault(Fault::Server));
         }
         for (kind, fault) in [
             (FaultKind::Unauthorized, Fault::Unauthorized),
             (FaultKind::Reject, Fault::Rejected),
             (FaultKind::Throttle, Fault::Throttled),
             (FaultKind::Error503, Fault::Server),
-            (FaultKind::Error500, Fault::Server),
+            (FaultKind::Error500, Fault::Internal),
         ] {
-            if let Some(plan) = self.faults.hits(kind, worker, ask) {
+            if let Some(plan) = self.faults.hits(kind, worker, request) {
                 let retry_after = plan.retry_after.map(|after| after.get());
-                return Some(Said::Failed(CallError { fault, retry_after }));
+                // A 503, or the 502 of a proxy, which asks for nothing.
+                let takes_none = kind == FaultKind::Error503 && retry_after.is_some();
+                let fault = if takes_none { Fault::Throttled } else { fault };
+                return Some(Response::Failed(CallError { fault, retry_after }));
             }
         }
-        let poisoned = ask.result_of().is_some_and(|key| self.faults.poisons(worker, ask, key));
-        poisoned.then(|| Said::fault(Fault::Server))
+        self.faults.refusal(worker, request).map(Response::fault)
     }
 
     /// The server has something to say on its own: parked polls end, leases lapse, retries come.
@@ -122,43 +129,46 @@ impl<M: Mutant> World<'_, M> {
         self.emit_effects();
         for (ticket, tasks) in answers {
             // Only polls are parked, and what they asked for has been seen to.
-            let ask = Ask::Poll { count: 0, wait: Duration::ZERO };
-            self.leave(ticket, ask, Said::Tasks(tasks));
+            let request = Request::Poll { count: 0, wait: Duration::ZERO };
+            self.leave(ticket, request, Response::Tasks(tasks));
         }
     }
 
     // ---------------------------------------------------------------- from the server
 
     /// An answer leaves the server; the faults decide whether it arrives.
-    fn leave(&mut self, ticket: Ticket, ask: Ask, mut said: Said) {
+    fn leave(&mut self, ticket: Ticket, request: Request, mut response: Response) {
         let Ticket { worker, life, call } = ticket;
-        if matches!(ask, Ask::Poll { .. }) && self.faults.hits(FaultKind::Duplicate, worker, &ask).is_some() {
-            self.add_duplicate(worker, &mut said);
+        if matches!(request, Request::Poll { .. })
+            && self.faults.hits(FaultKind::Duplicate, worker, &request).is_some()
+        {
+            self.add_duplicate(worker, &mut response);
         }
-        if self.faults.hits(FaultKind::LostAnswer, worker, &ask).is_some()
-            || self.faults.hits(FaultKind::Partition, worker, &ask).is_some()
+        if self.faults.hits(FaultKind::LostAnswer, worker, &request).is_some()
+            || self.faults.hits(FaultKind::Partition, worker, &request).is_some()
         {
             let deadline = self.flight(worker, life, call).map_or(self.now, |flight| flight.deadline);
-            self.put(deadline, Coming::Timeout { worker, life, call, lost: true });
+            self.put(deadline, WorldEvent::Timeout { worker, life, call, lost: true });
             return;
         }
-        let latency = self.latency(worker, &ask);
-        if self.faults.hits(FaultKind::Cut, worker, &ask).is_some() {
-            self.answer_after(latency, worker, life, call, Said::fault(Fault::Unknown));
-        } else if self.faults.hits(FaultKind::LateAnswer, worker, &ask).is_some() {
+        let later = self.faults.hits(FaultKind::SlowAnswer, worker, &request).and_then(|fault| fault.by);
+        let latency = self.latency(worker, &request) + later.map_or(Duration::ZERO, |by| by.get());
+        if self.faults.hits(FaultKind::Cut, worker, &request).is_some() {
+            self.answer_after(latency, worker, life, call, Response::fault(Fault::Unknown));
+        } else if self.faults.hits(FaultKind::LateAnswer, worker, &request).is_some() {
             let deadline = self.flight(worker, life, call).map_or(self.now, |flight| flight.deadline);
-            let late = self.now.until(deadline.after(RESET)).max(latency);
-            self.answer_after(late, worker, life, call, said);
+            let late = deadline.saturating_add(RESET).saturating_duration_since(self.now).max(latency);
+            self.answer_after(late, worker, life, call, response);
         } else {
-            self.answer_after(latency, worker, life, call, said);
+            self.answer_after(latency, worker, life, call, response);
         }
     }
 
     /// The server hands out again what this worker holds.
-    fn add_duplicate(&self, worker: u32, said: &mut Said) {
+    fn add_duplicate(&self, worker: u32, response: &mut Response) {
         let running = self.unit(worker).and_then(Unit::running);
-        if let (Said::Tasks(tasks), Some(held)) = (said, running) {
-            tasks.push((held.key, self.backend.lease_of(held.key)));
+        if let (Response::Tasks(tasks), Some(held)) = (response, running) {
+            tasks.push(self.backend.again(self.now, held.key));
         }
     }
 
@@ -179,7 +189,7 @@ impl<M: Mutant> World<'_, M> {
         let waiting = unit.flight(call).filter(|_| unit.life == life);
         if let Some(flight) = waiting {
             unit.ghosts.push((life, call.to_bits(), flight));
-            self.answer(worker, life, call, Said::fault(Fault::Unknown));
+            self.answer(worker, life, call, Response::fault(Fault::Slow));
         }
         if lost {
             self.forget_ghost(worker, life, call);
@@ -192,43 +202,57 @@ impl<M: Mutant> World<'_, M> {
         }
     }
 
-    pub(super) fn answer(&mut self, worker: u32, life: u32, call: CallId, said: Said) {
+    pub(super) fn answer(&mut self, worker: u32, life: u32, call: CallId, response: Response) {
         if !self.is_alive(worker, life) {
             self.forget_ghost(worker, life, call);
             return;
         }
+        if self.answer_waits(worker, life, call, &response) {
+            return;
+        }
         let Some(unit) = self.unit_mut(worker) else { return };
         let flight = unit.land(call);
-        if let (Some(flight), Said::Token(token)) = (&flight, &said) {
-            debug_assert!(matches!(flight.ask, Ask::Token), "tokens answer refreshes");
+        if let (Some(flight), Response::Token(token)) = (&flight, &response) {
+            debug_assert!(matches!(flight.request, Request::Token), "tokens answer refreshes");
             unit.token = Some(*token);
         }
-        let slot = flight.and_then(|flight| flight.slot);
-        match flight.map(|flight| flight.ask) {
-            Some(Ask::Resend { key, .. }) => self.resent(worker, key, &said),
-            Some(Ask::GiveBack { .. }) => {
-                self.step_and_drain(worker, Input::Replied { call, reply: said.reply() });
+        let entry = flight.and_then(|flight| flight.entry);
+        let instead = matches!(flight, Some(Flight { request: Request::Report { instead: true, .. }, .. }));
+        match flight.map(|flight| flight.request) {
+            Some(Request::Resend { key, ending }) => self.resent(worker, key, ending, &response),
+            Some(Request::GiveBack { .. }) => {
+                self.step_and_drain(worker, Input::Replied { call, reply: response.reply() });
                 self.go_on_reading(worker);
             }
-            Some(Ask::Poll { .. } | Ask::Report { .. } | Ask::Extend { .. } | Ask::Token) => {
-                self.read(worker, call, slot, said);
+            Some(
+                Request::Poll { .. }
+                | Request::Report { .. }
+                | Request::Extend { .. }
+                | Request::Question { .. }
+                | Request::Token,
+            ) => {
+                self.read(worker, call, (entry, instead), response);
             }
             // The worker gave this call up. A driver would drop what comes now; this one tells the machine of the
             // end, which must not care (S17), and of no tasks: their leases lapse (docs/driver-contract.md).
             None => {
                 self.forget_ghost(worker, life, call);
-                self.step_and_drain(worker, Input::Replied { call, reply: said.reply() });
+                self.step_and_drain(worker, Input::Replied { call, reply: response.reply() });
             }
         }
     }
 
     /// Tells the machine an answer: its tasks one by one, then its end.
-    fn read(&mut self, worker: u32, call: CallId, slot: Option<SlotId>, said: Said) {
-        let end = said.reply();
-        let tasks =
-            if let Said::Tasks(tasks) = said { tasks.into() } else { std::collections::VecDeque::new() };
+    fn read(&mut self, worker: u32, call: CallId, about: (Option<EntryId>, bool), response: Response) {
+        let (entry, instead) = about;
+        let end = response.reply();
+        let tasks = if let Response::Tasks(tasks) = response {
+            tasks.into()
+        } else {
+            std::collections::VecDeque::new()
+        };
         if let Some(unit) = self.unit_mut(worker) {
-            unit.inboxes.push(Inbox { call, tasks, end, slot, refusing: None });
+            unit.inboxes.push(Inbox { call, tasks, end, entry, instead, giving_back: None });
         }
         self.go_on_reading(worker);
     }
@@ -238,14 +262,14 @@ impl<M: Mutant> World<'_, M> {
         loop {
             let Some(unit) = self.unit_mut(worker) else { return };
             let waits = |inbox: &Inbox, flights: &[(u64, Flight)]| {
-                inbox.refusing.is_some_and(|call| flights.iter().any(|(bits, _)| *bits == call.to_bits()))
+                inbox.giving_back.is_some_and(|call| flights.iter().any(|(bits, _)| *bits == call.to_bits()))
             };
             let Some(at) = unit.inboxes.iter().position(|inbox| !waits(inbox, &unit.flights)) else { return };
             let Some(inbox) = unit.inboxes.get_mut(at) else { return };
-            inbox.refusing = None;
+            inbox.giving_back = None;
             let call = inbox.call;
             match inbox.tasks.pop_front() {
-                Some((key, lease)) => self.lease(worker, call, key, lease),
+                Some(task) => self.lease(worker, call, task),
                 None => {
                     let inbox = unit.inboxes.remove(at);
                     self.end_of_answer(worker, &inbox);
@@ -254,13 +278,12 @@ impl<M: Mutant> World<'_, M> {
         }
     }
 
-    fn lease(&mut self, worker: u32, call: CallId, key: TaskKey, lease: Duration) {
-        let task = TaskMeta { key, response_timeout: Some(lease) };
+    fn lease(&mut self, worker: u32, call: CallId, task: TaskMeta) {
         let Some((worker, action)) = self.step(worker, Input::Leased { call, task }) else { return };
         let inboxes = self.unit_mut(worker).map(|unit| &mut unit.inboxes);
         let inbox = inboxes.and_then(|inboxes| inboxes.iter_mut().find(|inbox| inbox.call == call));
-        if let (Action::Refuse { call: refusal, .. }, Some(inbox)) = (action, inbox) {
-            inbox.refusing = Some(refusal);
+        if let (Action::GiveBack { call: give_back, .. }, Some(inbox)) = (action, inbox) {
+            inbox.giving_back = Some(give_back);
         }
         if !matches!(action, Action::Wait { .. } | Action::Stopped) {
             self.perform(worker, action);
@@ -269,22 +292,34 @@ impl<M: Mutant> World<'_, M> {
 
     fn end_of_answer(&mut self, worker: u32, inbox: &Inbox) {
         self.step_and_drain(worker, Input::Replied { call: inbox.call, reply: inbox.end });
-        if let Some(slot) = inbox.slot.filter(|_| inbox.end.is_ok()) {
-            self.forget(worker, slot);
+        if let Some(entry) = inbox.entry.filter(|_| inbox.end.is_ok()) {
+            self.settle(worker, entry, inbox.instead);
         }
     }
 
-    fn resent(&mut self, worker: u32, key: TaskKey, said: &Said) {
+    fn resent(&mut self, worker: u32, key: TaskKey, ending: Ending, response: &Response) {
         let host = self.host(worker);
         let Some(unit) = self.unit_mut(host) else { return };
         unit.resending = false;
-        let done = match said {
-            Said::Failed(error) => error.fault == Fault::Rejected,
-            Said::Tasks(_) | Said::Done | Said::Token(_) | Said::NoAuth => true,
+        let buried = matches!(response, Response::Failed(error) if
+            ending.is_result() && matches!(error.fault, Fault::Rejected | Fault::TooLarge));
+        let done = match response {
+            // A give-back that may have had effect is not repeated.
+            Response::Failed(error) if !ending.is_result() => !matches!(
+                error.fault,
+                Fault::NotSent | Fault::Unauthorized | Fault::Forbidden | Fault::Throttled
+            ),
+            Response::Failed(error) => matches!(error.fault, Fault::Rejected | Fault::TooLarge | Fault::Gone),
+            Response::Tasks(_)
+            | Response::Done
+            | Response::Ended
+            | Response::TimedOut
+            | Response::Token(_)
+            | Response::NoAuth => true,
         };
         if done {
             let before = unit.store.len();
-            unit.store.retain(|stored| stored.key != key);
+            unit.store.retain(|stored| stored.key != key || stored.ending != ending);
             unit.resend_failures = 0;
             let sent = before - unit.store.len();
             self.stored = self.stored.saturating_sub(sent);
@@ -293,6 +328,9 @@ impl<M: Mutant> World<'_, M> {
             // The next one is tried first: one result that is never taken must not block the others.
             unit.store.rotate_left(1.min(unit.store.len()));
         }
+        if buried {
+            self.emit(&Event::Buried { at: self.now, worker, key });
+        }
         self.plan_resend(host);
     }
 
@@ -300,7 +338,7 @@ impl<M: Mutant> World<'_, M> {
 
     pub(super) fn plan_tasks(&mut self) {
         for (stream, tasks) in self.scenario.tasks.iter().enumerate() {
-            let at = |span: crate::scenario::Span| Instant::ZERO.after(span.get());
+            let at = |span: crate::scenario::Span| Instant::ZERO.saturating_add(span.get());
             match &tasks.arrive {
                 Arrival::Burst { at: when, count } => {
                     for _ in 0..*count {
@@ -323,7 +361,7 @@ impl<M: Mutant> World<'_, M> {
 
     fn plan_task(&mut self, at: Instant, stream: usize) {
         self.streams_left += 1;
-        self.put(at, Coming::Task { stream });
+        self.put(at, WorldEvent::Task { stream });
     }
 
     pub(super) fn task_arrives(&mut self, stream: usize) {
@@ -339,8 +377,8 @@ impl<M: Mutant> World<'_, M> {
             }
             Arrival::Burst { .. } | Arrival::Trace { .. } => return,
         };
-        let next = self.now.after(gap);
-        if next < Instant::ZERO.after(until.get()) {
+        let next = self.now.saturating_add(gap);
+        if next < Instant::ZERO.saturating_add(until.get()) {
             self.plan_task(next, stream);
         }
     }

@@ -2,43 +2,30 @@
 
 mod backend;
 mod call;
-mod crew;
 mod deliver;
+mod ending;
 mod faults;
+mod journal;
 mod perform;
+mod process;
 mod queue;
 mod unit;
 
 use std::time::Duration;
 
-use downbeat_core::machine::mutant::{Mutant, Sound};
-use downbeat_core::machine::{CallId, Control, Entry, Input, Instant, Machine, Policy, SlotId};
+use downbeat_core::machine::{
+    CallId, Control, Entry, EntryId, Input, Instant, Instead, Kind, Machine, Policy, Sound,
+};
 
 use self::backend::Backend;
-use self::call::Said;
+use self::call::Response;
+use self::ending::Ending;
 use self::faults::Faults;
 use self::queue::Queue;
-use self::unit::{Body, Unit, Verdict};
-use crate::event::{Event, HubStep};
-use crate::oracle::Setting;
+use self::unit::{ProcessState, Unit};
+use crate::event::{Event, Watcher};
 use crate::random::Random;
-use crate::scenario::{Crew, FaultKind, Scenario};
-
-/// Watches a run. Oracles, the record and the counters are watchers.
-pub trait Watcher {
-    /// Sees one event; whether the run may go on.
-    fn on(&mut self, event: &Event) -> bool;
-
-    /// Sees one step of a hub; whether the run may go on. Those who care for single workers see it as steps of the
-    /// workers that it concerns.
-    fn on_hub(&mut self, step: &HubStep) -> bool {
-        let mut goes_on = true;
-        for event in step.events() {
-            goes_on &= self.on(&event);
-        }
-        goes_on
-    }
-}
+use crate::scenario::{FaultKind, Process, Scenario, Setting, machine_seed};
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,17 +48,20 @@ pub struct Outcome {
 
 /// Something that is going to happen.
 #[derive(Clone, Debug)]
-enum Coming {
+enum WorldEvent {
     Start { worker: u32 },
     Drain { worker: u32, life: u32 },
     Alarm { worker: u32 },
     Arrive { worker: u32, life: u32, call: CallId },
     Serve { worker: u32, life: u32, call: CallId },
-    Answer { worker: u32, life: u32, call: CallId, said: Said },
+    Answer { worker: u32, life: u32, call: CallId, response: Response },
     Timeout { worker: u32, life: u32, call: CallId, lost: bool },
-    Finish { worker: u32, life: u32, slot: SlotId, verdict: Verdict },
-    FinishAgain { worker: u32, life: u32, slot: SlotId },
-    Saved { worker: u32, life: u32, call: CallId, slot: SlotId, kept: bool },
+    Finish { worker: u32, life: u32, entry: EntryId, ending: Ending },
+    Written { worker: u32, life: u32, entry: EntryId, ending: Ending },
+    Told { worker: u32, life: u32, entry: EntryId, ending: Ending },
+    Kill { worker: u32, life: u32, after: Duration },
+    FinishAgain { worker: u32, life: u32, entry: EntryId },
+    Saved { worker: u32, life: u32, call: CallId, entry: EntryId, kept: Option<Option<Instead>> },
     Resend { worker: u32 },
     Task { stream: usize },
     Server,
@@ -91,12 +81,12 @@ const EVENTS: (u64, u64) = (1_000_000, 400);
 pub struct World<'a, M = Sound> {
     scenario: &'a Scenario,
     now: Instant,
-    queue: Queue<Coming>,
+    queue: Queue<WorldEvent>,
     /// The workers, and behind them the hubs of the processes.
     units: Vec<Unit<M>>,
     /// The policy of each group, and the places in its workers' tables.
     groups: Vec<(Policy, u16)>,
-    crews: Vec<Crew>,
+    processes: Vec<Process>,
     backend: Backend<'a>,
     faults: Faults<'a>,
     network: Random,
@@ -114,15 +104,31 @@ pub struct World<'a, M = Sound> {
     nondeterminism: Option<(Instant, u32)>,
     stop: bool,
     watchers: Vec<&'a mut dyn Watcher>,
+    /// What the driver does wrong.
+    mistake: Option<DriverMistake>,
 }
 
-impl<'a, M: Mutant> World<'a, M> {
+/// A mistake of a driver with a journal, for the tests of the oracles.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DriverMistake {
+    /// The machine hears of a result before it is durable.
+    TellsBeforeWritten,
+    /// A result leaves the journal when its report is sent.
+    ForgetsWhenSent,
+    /// The journal is not told of a yield before it is sent.
+    YieldUnnoted,
+    /// Tasks that were in hand at a crash are left to their leases.
+    LeavesLeases,
+}
+
+impl<'a, M: Kind> World<'a, M> {
     /// Sets a run up. The scenario must have passed its own check.
     #[must_use]
     pub fn new(scenario: &'a Scenario) -> Self {
-        let crews = scenario.crews();
+        let processes = scenario.each_process();
         let first = u32::try_from(scenario.worker_count()).unwrap_or(u32::MAX);
-        let hubs: Vec<(u32, &[u32])> = (first..).zip(crews.iter().map(|crew| &*crew.members)).collect();
+        let hubs: Vec<(u32, &[u32])> =
+            (first..).zip(processes.iter().map(|process| &*process.members)).collect();
         let faults = Faults::new(&scenario.faults, scenario.seed, &hubs);
         let mut world = Self {
             scenario,
@@ -130,7 +136,7 @@ impl<'a, M: Mutant> World<'a, M> {
             queue: Queue::new(),
             units: Vec::new(),
             groups: Vec::new(),
-            crews: Vec::new(),
+            processes: Vec::new(),
             backend: Backend::new(scenario),
             faults,
             network: Random::stream(scenario.seed, 0x2e7),
@@ -146,10 +152,11 @@ impl<'a, M: Mutant> World<'a, M> {
             nondeterminism: None,
             stop: false,
             watchers: Vec::new(),
+            mistake: None,
         };
         world.plan_workers();
-        world.plan_crews(&crews);
-        world.crews = crews;
+        world.plan_processes(&processes);
+        world.processes = processes;
         world.plan_tasks();
         world.plan_faults();
         world
@@ -158,6 +165,11 @@ impl<'a, M: Mutant> World<'a, M> {
     /// Adds a watcher.
     pub fn watch(&mut self, watcher: &'a mut dyn Watcher) {
         self.watchers.push(watcher);
+    }
+
+    /// Has the driver make a mistake.
+    pub fn mistake(&mut self, mistake: DriverMistake) {
+        self.mistake = Some(mistake);
     }
 
     /// Whether each step is checked against a clone (S18); on by default.
@@ -196,10 +208,10 @@ impl<'a, M: Mutant> World<'a, M> {
     /// When the run ends at the latest.
     fn end_at(&self) -> Instant {
         let end = self.scenario.end_at.map(|end| end.get()).unwrap_or_else(|| {
-            let bound = Setting::of(self.scenario).bounds.task_ends;
+            let bound = Setting::from_scenario(self.scenario).bounds.task_ends;
             self.scenario.heal_at.get().saturating_add(bound.max(LONGEST_TAIL))
         });
-        Instant::ZERO.after(end)
+        Instant::ZERO.saturating_add(end)
     }
 
     /// How many events a sound run has at the most.
@@ -216,7 +228,7 @@ impl<'a, M: Mutant> World<'a, M> {
             self.idle_since = self.now;
             return false;
         }
-        self.scenario.end_at.is_none() && self.idle_since.until(self.now) > QUIET
+        self.scenario.end_at.is_none() && self.now.saturating_duration_since(self.idle_since) > QUIET
     }
 
     /// What is not finished, as a sentence.
@@ -234,10 +246,10 @@ impl<'a, M: Mutant> World<'a, M> {
         what
     }
 
-    fn happen(&mut self, coming: Coming) {
+    fn happen(&mut self, coming: WorldEvent) {
         match coming {
-            Coming::Start { worker } => self.start(worker),
-            Coming::Drain { worker, life } => {
+            WorldEvent::Start { worker } => self.start(worker),
+            WorldEvent::Drain { worker, life } => {
                 if self.is_alive(worker, life) {
                     if let Some(unit) = self.unit_mut(worker) {
                         unit.draining = true;
@@ -245,20 +257,29 @@ impl<'a, M: Mutant> World<'a, M> {
                     self.step_and_drain(worker, Input::Control(Control::Drain));
                 }
             }
-            Coming::Alarm { worker } => self.alarm(worker),
-            Coming::Arrive { worker, life, call } => self.arrive(worker, life, call),
-            Coming::Serve { worker, life, call } => self.serve(worker, life, call),
-            Coming::Answer { worker, life, call, said } => self.answer(worker, life, call, said),
-            Coming::Timeout { worker, life, call, lost } => self.time_out(worker, life, call, lost),
-            Coming::Finish { worker, life, slot, verdict } => self.finish(worker, life, slot, verdict),
-            Coming::FinishAgain { worker, life, slot } => self.finish_again(worker, life, slot),
-            Coming::Saved { worker, life, call, slot, kept } => self.saved(worker, life, call, slot, kept),
-            Coming::Resend { worker } => self.resend(worker),
-            Coming::Task { stream } => self.task_arrives(stream),
-            Coming::Server => self.server_alarm_rings(),
-            Coming::FaultBegins { index } => self.fault_begins(index),
-            Coming::FaultEnds { index } => self.fault_ends(index),
-            Coming::Heal => self.heal(),
+            WorldEvent::Alarm { worker } => self.alarm(worker),
+            WorldEvent::Arrive { worker, life, call } => self.arrive(worker, life, call),
+            WorldEvent::Serve { worker, life, call } => self.serve(worker, life, call),
+            WorldEvent::Answer { worker, life, call, response } => self.answer(worker, life, call, response),
+            WorldEvent::Timeout { worker, life, call, lost } => self.time_out(worker, life, call, lost),
+            WorldEvent::Finish { worker, life, entry, ending } => self.finish(worker, life, entry, ending),
+            WorldEvent::Written { worker, life, entry, ending } => self.written(worker, life, entry, ending),
+            WorldEvent::Told { worker, life, entry, ending } => self.told(worker, life, entry, ending),
+            WorldEvent::Kill { worker, life, after } => {
+                if self.is_alive(worker, life) {
+                    self.kill(worker, after);
+                }
+            }
+            WorldEvent::FinishAgain { worker, life, entry } => self.finish_again(worker, life, entry),
+            WorldEvent::Saved { worker, life, call, entry, kept } => {
+                self.saved(worker, life, call, entry, kept)
+            }
+            WorldEvent::Resend { worker } => self.resend(worker),
+            WorldEvent::Task { stream } => self.task_arrives(stream),
+            WorldEvent::Server => self.server_alarm_rings(),
+            WorldEvent::FaultBegins { index } => self.fault_begins(index),
+            WorldEvent::FaultEnds { index } => self.fault_ends(index),
+            WorldEvent::Heal => self.heal(),
         }
         self.set_server_alarm();
     }
@@ -274,26 +295,29 @@ impl<'a, M: Mutant> World<'a, M> {
                 self.units.push(Unit::new(group, workers.clock_skew_ppm));
                 let later = workers.stagger.get().saturating_mul(number);
                 if workers.process.is_none() {
-                    self.put(Instant::ZERO.after(workers.start_at.get() + later), Coming::Start { worker });
+                    self.put(
+                        Instant::ZERO.saturating_add(workers.start_at.get() + later),
+                        WorldEvent::Start { worker },
+                    );
                 }
                 if let Some(drain) = workers.drain_at {
-                    let at = Instant::ZERO.after(drain.get() + later);
-                    self.put(at, Coming::Drain { worker, life: 1 });
+                    let at = Instant::ZERO.saturating_add(drain.get() + later);
+                    self.put(at, WorldEvent::Drain { worker, life: 1 });
                 }
             }
         }
     }
 
     fn plan_faults(&mut self) {
-        let heal = Instant::ZERO.after(self.scenario.heal_at.get());
+        let heal = Instant::ZERO.saturating_add(self.scenario.heal_at.get());
         for (index, fault) in self.scenario.faults.iter().enumerate() {
-            let begins = Instant::ZERO.after(fault.at.get());
+            let begins = Instant::ZERO.saturating_add(fault.at.get());
             if begins < heal {
-                self.put(begins, Coming::FaultBegins { index });
-                self.put(begins.after(fault.lasts.get()).min(heal), Coming::FaultEnds { index });
+                self.put(begins, WorldEvent::FaultBegins { index });
+                self.put(begins.saturating_add(fault.lasts.get()).min(heal), WorldEvent::FaultEnds { index });
             }
         }
-        self.put(heal, Coming::Heal);
+        self.put(heal, WorldEvent::Heal);
     }
 
     // ---------------------------------------------------------------- faults
@@ -304,6 +328,12 @@ impl<'a, M: Mutant> World<'a, M> {
         #[expect(clippy::wildcard_enum_match_arm, reason = "the other kinds wait for calls to hit")]
         match fault.kind {
             FaultKind::RevokeTokens => self.backend.revoke_tokens(),
+            FaultKind::Cancel | FaultKind::Restart => {
+                let restarts = fault.kind == FaultKind::Restart;
+                let (faults, percent) = (&mut self.faults, fault.percent);
+                self.backend.cancel(self.now, restarts, || faults.draws(percent));
+                self.emit_effects();
+            }
             FaultKind::Pause => self.for_each_hit(index, |world, worker| {
                 if let Some(unit) = world.unit_mut(worker) {
                     unit.paused = true;
@@ -342,7 +372,10 @@ impl<'a, M: Mutant> World<'a, M> {
             FaultKind::Crash | FaultKind::Abort => self.for_each_hit(index, |world, worker| {
                 let host = world.host(worker);
                 // Whoever aborted some workers of a process has to start it anew to have them back.
-                if world.unit(host).is_some_and(|unit| unit.aborted && matches!(unit.body, Body::Hub(_))) {
+                if world
+                    .unit(host)
+                    .is_some_and(|unit| unit.aborted && matches!(unit.process_state, ProcessState::Hub(_)))
+                {
                     world.crash(host);
                 }
                 if world.unit(host).is_some_and(|unit| !unit.runs() && !unit.drained) {
@@ -380,8 +413,8 @@ impl<'a, M: Mutant> World<'a, M> {
     // ---------------------------------------------------------------- lives
 
     fn start(&mut self, worker: u32) {
-        if self.crew_of(worker).is_some() {
-            return self.start_crew(worker);
+        if self.process_of_hub(worker).is_some() {
+            return self.start_process(worker);
         }
         let (now, seed) = (self.now, self.scenario.seed);
         let Some(unit) = self.unit(worker).filter(|unit| !unit.runs()) else { return };
@@ -390,9 +423,10 @@ impl<'a, M: Mutant> World<'a, M> {
         let seed = machine_seed(seed, worker, unit.life);
         let Ok(machine) = Machine::with_storage(table, policy, seed) else { return };
         let Some(unit) = self.unit_mut(worker) else { return };
-        unit.begin_life(now, Body::Alone(machine));
+        unit.begin_life(now, ProcessState::Alone(machine));
         let paused = unit.paused;
         self.emit(&Event::Started { at: now, worker });
+        self.recover(worker);
         if paused {
             self.step_and_drain(worker, Input::Control(Control::Pause));
         } else {
@@ -406,7 +440,7 @@ impl<'a, M: Mutant> World<'a, M> {
             return;
         }
         self.end_lives(worker);
-        let members = self.crew_of(worker).map_or_else(Vec::new, |crew| crew.members.clone());
+        let members = self.process_of_hub(worker).map_or_else(Vec::new, |process| process.members.clone());
         for worker in members.into_iter().chain([worker]) {
             self.emit(&Event::Crashed { at: self.now, worker });
         }
@@ -431,7 +465,7 @@ impl<'a, M: Mutant> World<'a, M> {
         self.unit(worker).is_some_and(|unit| unit.life == life && unit.runs())
     }
 
-    fn put(&mut self, at: Instant, coming: Coming) {
+    fn put(&mut self, at: Instant, coming: WorldEvent) {
         self.queue.put(at.max(self.now), coming);
     }
 
@@ -445,7 +479,7 @@ impl<'a, M: Mutant> World<'a, M> {
 
     /// Hands on what the server did since the last time.
     fn emit_effects(&mut self) {
-        for effect in self.backend.take_effects() {
+        for effect in self.backend.take_effects(self.now) {
             self.emit(&Event::Server { at: self.now, effect });
         }
     }
@@ -454,7 +488,7 @@ impl<'a, M: Mutant> World<'a, M> {
         let next = self.backend.next_deadline().map(|at| at.max(self.now));
         if let Some(at) = next.filter(|at| *at < self.server_alarm) {
             self.server_alarm = at;
-            self.queue.put(at, Coming::Server);
+            self.queue.put(at, WorldEvent::Server);
         }
     }
 
@@ -481,13 +515,7 @@ impl<'a, M: Mutant> World<'a, M> {
     fn set_alarm(&mut self, worker: u32, at: Instant) {
         if let Some(unit) = self.unit_mut(worker).filter(|unit| at < unit.alarm) {
             unit.alarm = at;
-            self.queue.put(at, Coming::Alarm { worker });
+            self.queue.put(at, WorldEvent::Alarm { worker });
         }
     }
-}
-
-/// The seed of a worker's machine in its life with this number, the first being 0: a record can make it anew.
-#[must_use]
-pub fn machine_seed(scenario_seed: u64, worker: u32, life: u32) -> u64 {
-    crate::random::mix(scenario_seed ^ (u64::from(worker) << 32) ^ u64::from(life))
 }

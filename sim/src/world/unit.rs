@@ -4,60 +4,77 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use downbeat_core::machine::mutant::Mutant;
-use downbeat_core::machine::{CallId, Entry, Hub, Instant, Machine, Member, SlotId, TaskKey};
+use downbeat_core::machine::{
+    CallId, Entry, EntryId, Hub, Instant, Kind, Machine, Member, TaskKey, TaskMeta,
+};
 
 use super::call::Flight;
-use crate::event::Report;
+use super::ending::Ending;
 
 /// The machine as the simulator runs it.
 pub(crate) type Box_<M> = Machine<Box<[Entry]>, M>;
 
 /// A hub as the simulator runs it.
-pub(crate) type Crew<M> = Hub<Box<[Member<Box<[Entry]>, M>]>, Box<[Entry]>, M>;
+pub(crate) type BoxedHub<M> = Hub<Box<[Member<Box<[Entry]>, M>]>, Box<[Entry]>, M>;
 
 /// What runs in a unit.
 #[derive(Clone, Debug)]
 #[expect(clippy::large_enum_variant, reason = "of a fleet most workers stand alone, and those are not boxed")]
-pub(crate) enum Body<M> {
+pub(crate) enum ProcessState<M> {
     /// Nothing.
     Gone,
     /// A worker that stands alone.
     Alone(Box_<M>),
     /// The hub of many workers.
-    Hub(Box<Crew<M>>),
+    Hub(Box<BoxedHub<M>>),
     /// A worker whose machine is in the hub of its process.
     Held,
 }
 
 /// The place of a worker in a process.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Seat {
+pub(crate) struct HubSeat {
     /// The number of the process's hub.
     pub(crate) hub: u32,
     /// The worker's index there.
     pub(crate) index: u16,
 }
 
-/// What the user's code will say.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Verdict {
-    pub(crate) report: Report,
-    pub(crate) callback_after: Duration,
-}
-
-impl Verdict {
-    /// A task that is given back.
-    pub(crate) const GIVE_BACK: Self = Self { report: Report::Yield, callback_after: Duration::from_secs(1) };
-}
-
-/// A task in a slot.
+/// A task in an entry.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Held {
-    pub(crate) slot: SlotId,
+pub(crate) struct HeldTask {
+    pub(crate) entry: EntryId,
     pub(crate) key: TaskKey,
-    /// `None`: the code runs.
-    pub(crate) verdict: Option<Verdict>,
+    /// `None`: the code runs, as far as the machine knows.
+    pub(crate) ending: Option<Ending>,
+    /// The code has ended, and its result is being written to the journal.
+    pub(crate) writing: bool,
+    /// The code was stopped for good: what it returns is nobody's.
+    pub(crate) dropped: bool,
+}
+
+/// A task in the journal, which survives the process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Noted {
+    /// Whose it is.
+    pub(crate) worker: u32,
+    pub(crate) key: TaskKey,
+    /// Where it is held: a second delivery of the same task may be held elsewhere.
+    pub(crate) entry: EntryId,
+    pub(crate) state: Note,
+    /// Until when it may be given back, in true time.
+    pub(crate) give_back_until: Instant,
+}
+
+/// What the journal says of a task.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Note {
+    /// It is here, and its code runs.
+    Leased,
+    /// It may have been given back.
+    Yielding,
+    /// Its result.
+    Result(Ending),
 }
 
 /// A result on disk.
@@ -66,19 +83,23 @@ pub(crate) struct Stored {
     /// Whose it was.
     pub(crate) worker: u32,
     pub(crate) key: TaskKey,
-    pub(crate) verdict: Verdict,
+    pub(crate) ending: Ending,
+    /// Until when a task may be given back, in true time.
+    pub(crate) until: Instant,
 }
 
 /// A poll's answer that is being told to the machine, task by task.
 #[derive(Clone, Debug)]
 pub(crate) struct Inbox {
     pub(crate) call: CallId,
-    pub(crate) tasks: VecDeque<(TaskKey, Duration)>,
+    pub(crate) tasks: VecDeque<TaskMeta>,
     pub(crate) end: downbeat_core::machine::Reply,
-    /// The slot whose report this answers.
-    pub(crate) slot: Option<SlotId>,
+    /// The entry whose report this answers.
+    pub(crate) entry: Option<EntryId>,
+    /// That report took the place of an outcome.
+    pub(crate) instead: bool,
     /// The give-back that has to be answered first.
-    pub(crate) refusing: Option<CallId>,
+    pub(crate) giving_back: Option<CallId>,
 }
 
 /// One worker with its process; or a worker in a process of many; or that process, with what its workers share.
@@ -86,9 +107,9 @@ pub(crate) struct Inbox {
 pub(crate) struct Unit<M> {
     /// Which group it is of; what all of its workers have in common is kept once, so that a large fleet is small.
     pub(crate) group: usize,
-    pub(crate) body: Body<M>,
+    pub(crate) process_state: ProcessState<M>,
     /// `None`: it stands alone, or is a hub itself.
-    pub(crate) seat: Option<Seat>,
+    pub(crate) seat: Option<HubSeat>,
     /// An operator has aborted it, or one of its workers.
     pub(crate) aborted: bool,
     /// Which life of the process this is: events of an earlier one are void.
@@ -103,7 +124,7 @@ pub(crate) struct Unit<M> {
     pub(crate) token: Option<u64>,
     pub(crate) paused: bool,
     /// What is in the slots, in the order of their indexes; few at a time.
-    held: Vec<Held>,
+    held: Vec<HeldTask>,
     pub(crate) inboxes: Vec<Inbox>,
     /// Calls in flight, by their numbers; few at a time.
     pub(crate) flights: Vec<(u64, Flight)>,
@@ -111,6 +132,8 @@ pub(crate) struct Unit<M> {
     pub(crate) ghosts: Vec<(u32, u64, Flight)>,
     /// Results on disk: they survive the process.
     pub(crate) store: VecDeque<Stored>,
+    /// Tasks in the journal: likewise.
+    pub(crate) journal: Vec<Noted>,
     /// Whether the store's resender has a call in flight, and how often it failed in a row.
     pub(crate) resending: bool,
     pub(crate) resend_failures: u32,
@@ -121,12 +144,12 @@ pub(crate) struct Unit<M> {
     pub(crate) drained: bool,
 }
 
-impl<M: Mutant> Unit<M> {
+impl<M: Kind> Unit<M> {
     /// A worker that has not started.
     pub(crate) fn new(group: usize, skew_ppm: i64) -> Self {
         Self {
             group,
-            body: Body::Gone,
+            process_state: ProcessState::Gone,
             seat: None,
             aborted: false,
             life: 0,
@@ -143,6 +166,7 @@ impl<M: Mutant> Unit<M> {
             flights: Vec::with_capacity(2),
             ghosts: Vec::new(),
             store: VecDeque::new(),
+            journal: Vec::new(),
             resending: false,
             resend_failures: 0,
             resends: 0,
@@ -152,23 +176,23 @@ impl<M: Mutant> Unit<M> {
     }
 
     /// The process starts, with nothing but its store.
-    pub(crate) fn begin_life(&mut self, at: Instant, body: Body<M>) {
+    pub(crate) fn begin_life(&mut self, at: Instant, process_state: ProcessState<M>) {
         self.life += 1;
         self.born = at;
         self.jumped = Duration::ZERO;
-        self.body = body;
+        self.process_state = process_state;
     }
 
     /// Whether the process runs.
     pub(crate) fn runs(&self) -> bool {
-        !matches!(self.body, Body::Gone)
+        !matches!(self.process_state, ProcessState::Gone)
     }
 
     /// The process ends; what is on the wire stays there.
     pub(crate) fn end_life(&mut self) {
         let life = self.life;
         self.ghosts.extend(self.flights.drain(..).map(|(bits, flight)| (life, bits, flight)));
-        self.body = Body::Gone;
+        self.process_state = ProcessState::Gone;
         self.aborted = false;
         self.wake = None;
         self.token = None;
@@ -182,18 +206,18 @@ impl<M: Mutant> Unit<M> {
     pub(crate) fn local(&self, at: Instant) -> Instant {
         let real = i128::from(at.as_micros().saturating_sub(self.born.as_micros()));
         let skewed = real + real * i128::from(self.skew_ppm) / 1_000_000;
-        Instant::from_micros(u64::try_from(skewed).unwrap_or(u64::MAX)).after(self.jumped)
+        Instant::from_micros(u64::try_from(skewed).unwrap_or(u64::MAX)).saturating_add(self.jumped)
     }
 
     /// The true time at which the worker's clock shows at least `local`.
     pub(crate) fn truly(&self, local: Instant) -> Instant {
-        let skewed = i128::from(local.before(self.jumped).as_micros());
+        let skewed = i128::from(local.saturating_sub(self.jumped).as_micros());
         let scale = 1_000_000 + i128::from(self.skew_ppm);
         let real = (skewed * 1_000_000 + scale - 1) / scale;
         let guess = u64::try_from(real).unwrap_or(u64::MAX).saturating_add(self.born.as_micros());
         let mut at = Instant::from_micros(guess);
         while self.local(at) < local && at < Instant::FAR_FUTURE {
-            at = at.after(Duration::from_micros(1));
+            at = at.saturating_add(Duration::from_micros(1));
         }
         at
     }
@@ -209,31 +233,41 @@ impl<M: Mutant> Unit<M> {
         self.flights.iter().find(|(bits, _)| *bits == call.to_bits()).map(|(_, flight)| *flight)
     }
 
-    /// The task in a slot, unless the slot has another one by now.
-    pub(crate) fn held(&self, slot: SlotId) -> Option<Held> {
-        self.held.iter().find(|held| held.slot == slot).copied()
+    /// The task in an entry, unless the entry has another one by now.
+    pub(crate) fn held(&self, entry: EntryId) -> Option<HeldTask> {
+        self.held.iter().find(|held| held.entry == entry).copied()
     }
 
     /// As [`Unit::held`], to change it.
-    pub(crate) fn held_mut(&mut self, slot: SlotId) -> Option<&mut Held> {
-        self.held.iter_mut().find(|held| held.slot == slot)
+    pub(crate) fn held_mut(&mut self, entry: EntryId) -> Option<&mut HeldTask> {
+        self.held.iter_mut().find(|held| held.entry == entry)
     }
 
-    /// Puts a task into a slot, whatever is in it.
-    pub(crate) fn hold(&mut self, held: Held) {
-        match self.held.binary_search_by_key(&held.slot.index(), |held| held.slot.index()) {
+    /// Puts a task into an entry, whatever is in it.
+    pub(crate) fn hold(&mut self, held: HeldTask) {
+        match self.held.binary_search_by_key(&held.entry.index(), |held| held.entry.index()) {
             Ok(at) => self.held.splice(at..=at, [held]).for_each(drop),
             Err(at) => self.held.insert(at, held),
         }
     }
 
-    /// Empties a slot, unless it has another task by now.
-    pub(crate) fn let_go(&mut self, slot: SlotId) {
-        self.held.retain(|held| held.slot != slot);
+    /// What the journal says of a task, to change it.
+    pub(crate) fn noted_mut(&mut self, key: TaskKey) -> Option<&mut Noted> {
+        self.journal.iter_mut().find(|noted| noted.key == key)
     }
 
-    /// The task of the first slot whose code runs.
-    pub(crate) fn running(&self) -> Option<Held> {
-        self.held.iter().find(|held| held.verdict.is_none()).copied()
+    /// Takes a task out of the journal.
+    pub(crate) fn unnote(&mut self, key: TaskKey) {
+        self.journal.retain(|noted| noted.key != key);
+    }
+
+    /// Empties an entry, unless it has another task by now.
+    pub(crate) fn let_go(&mut self, entry: EntryId) {
+        self.held.retain(|held| held.entry != entry);
+    }
+
+    /// The task of the first entry whose code runs.
+    pub(crate) fn running(&self) -> Option<HeldTask> {
+        self.held.iter().find(|held| held.ending.is_none()).copied()
     }
 }

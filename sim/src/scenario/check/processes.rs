@@ -3,10 +3,11 @@
 use super::{Found, Problem, Times};
 use crate::scenario::limits::{CALLS_MAX, CALLS_MIN, COPIES_MAX, MEMBERS_MAX};
 use crate::scenario::load::nearest;
-use crate::scenario::model::{Preset, Process, Workers};
+use crate::scenario::model::{Processes, Workers};
+use crate::scenario::policy::Preset;
 
 impl Found<'_> {
-    pub(super) fn process(&mut self, key: &str, process: &Process) {
+    pub(super) fn process(&mut self, key: &str, process: &Processes) {
         let (name, scenario) = (&process.name, self.scenario);
         self.name(format!("{key}.name"), Some(name));
         let same = scenario.processes.iter().filter(|other| other.name == *name).count();
@@ -56,7 +57,7 @@ impl Found<'_> {
             });
         }
         self.unless(group.policy.preset == Preset::Default, format!("{key}.policy.preset"), || {
-            "the seed's rules know no process of many workers; leave out `process` or `preset`".to_owned()
+            "the Ruby SDK's rules know no process of many workers; leave out `process` or `preset`".to_owned()
         });
     }
 }

@@ -1,9 +1,10 @@
 //! Scenarios of processes with many workers behind one hub: a fleet as production has it.
 
-use super::{add_faults, arrival, millis, network, policy, secs, server, tasks};
+use super::parts::{add_faults, arrival, millis, network, policy, secs, server, tasks};
+use super::profile::Profile;
 use crate::random::Random;
-use crate::scenario::model::{Arrival, Process, Scenario, VERSION, Workers};
-use crate::scenario::{Profile, Tasks};
+use crate::scenario::Tasks;
+use crate::scenario::model::{Arrival, Processes, Scenario, VERSION, Workers};
 
 /// Makes the scenario of a seed: one or two processes, some in several copies, each with workers of up to four queues,
 /// and sometimes workers that stand alone beside them. A seventh of the seeds has no fault.
@@ -68,9 +69,9 @@ fn serves(workers: &[Workers], queue: &str) -> bool {
     workers.iter().any(|group| group.task == queue && (group.process.is_none() || group.drain_at.is_none()))
 }
 
-fn process(random: &mut Random, heal: u64, name: &str) -> Process {
+fn process(random: &mut Random, heal: u64, name: &str) -> Processes {
     let calls = random.weighted(&[(2, 2), (3, 1), (4, 2), (8, 2), (16, 3)]).unwrap_or(16);
-    Process {
+    Processes {
         name: name.to_owned(),
         count: u32::try_from(random.between(1, 3)).unwrap_or(1),
         calls,

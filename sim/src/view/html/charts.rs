@@ -1,12 +1,14 @@
-//! What lies across all lanes: axis, faults, counts, the end of faults, broken rules.
+//! What lies across all rows: axis, faults, counts, the end of faults, broken rules.
 
 use std::fmt::Write as _;
 
 use downbeat_core::machine::Instant;
 
-use super::{Scale, WIDTH, escape};
+use super::escape::escape;
+use super::scale::{Scale, WIDTH};
+use crate::view::broken::Broken;
 use crate::view::timeline::{Happening, Kind, Process, Timeline};
-use crate::view::{Broken, words};
+use crate::view::words;
 
 /// Bars of the chart of calls.
 const BINS: usize = 240;
@@ -42,7 +44,7 @@ fn beside(x: f64, room: f64, gap: f64, class: &str, y: u32, text: &str) -> Strin
     }
 }
 
-/// Faults as bands behind everything; where some overlap there is one band, and each has its own lane.
+/// Faults as bands behind everything; where some overlap there is one band, and each has its own row.
 pub(super) fn bands(svg: &mut String, line: &Timeline, scale: Scale, height: u32) {
     let faults = line.spans.iter().filter(|span| span.kind == Kind::Fault);
     let mut bands: Vec<(Instant, Instant)> =

@@ -1,14 +1,18 @@
-//! What is drawn on the lanes: spans, arrows, marks.
+//! What is drawn on the rows: spans, arrows, marks.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use downbeat_core::machine::Instant;
 
-use super::lanes::{Layout, title};
-use super::{PIECES_MAX, Scale, escape};
-use crate::view::timeline::{Kind, Lane, Process, Row, Span, Timeline, Way};
+use super::escape::escape;
+use super::rows::{Layout, title};
+use super::scale::Scale;
+use crate::view::timeline::{Kind, Process, Row, RowKind, Span, Timeline, Way};
 use crate::view::words;
+
+/// The page stays below about a megabyte: more pieces than these are drawn together with their neighbours.
+const PIECES_MAX: usize = 3_500;
 
 /// One or many spans that are drawn as one.
 struct Piece<'a> {
@@ -20,8 +24,7 @@ struct Piece<'a> {
 
 /// Draws all spans; where there are too many, says what was drawn together.
 pub(super) fn draw(svg: &mut String, line: &Timeline, scale: Scale, layout: &Layout) -> Option<String> {
-    let spans: Vec<&Span> =
-        line.spans.iter().filter(|span| layout.place(span.lane, None).is_some()).collect();
+    let spans: Vec<&Span> = line.spans.iter().filter(|span| layout.place(span.row, None).is_some()).collect();
     // Pieces of one kind that are nearer than this, in pixels, are one.
     let mut near = 0.0;
     let mut pieces = together(&spans, line.end, scale, near);
@@ -40,15 +43,15 @@ pub(super) fn draw(svg: &mut String, line: &Timeline, scale: Scale, layout: &Lay
 /// Joins empty polls that follow one another, and whatever is nearer than `near` pixels.
 fn together<'a>(spans: &[&'a Span], end: Instant, scale: Scale, near: f64) -> Vec<Piece<'a>> {
     let mut pieces: Vec<Piece<'a>> = Vec::new();
-    // The latest piece of each lane and class; a poll of another kind ends a row of empty ones.
-    let mut latest: BTreeMap<(Lane, &'static str), usize> = BTreeMap::new();
+    // The latest piece of each row and class; a poll of another kind ends a row of empty ones.
+    let mut latest: BTreeMap<(Row, &'static str), usize> = BTreeMap::new();
     for span in spans {
         let until = span.until.unwrap_or(end);
         let class = class(span);
-        if span.lane.1 == Row::Poll && class != "empty" && near < 1.0 {
-            latest.remove(&(span.lane, "empty"));
+        if span.row.1 == RowKind::Poll && class != "empty" && near < 1.0 {
+            latest.remove(&(span.row, "empty"));
         }
-        let before = latest.get(&(span.lane, class)).copied().and_then(|at| pieces.get_mut(at));
+        let before = latest.get(&(span.row, class)).copied().and_then(|at| pieces.get_mut(at));
         if let Some(piece) = before {
             let gap = scale.x(span.from) - scale.x(piece.until);
             let thin = scale.x(until) - scale.x(span.from) < near.max(0.5) * 4.0;
@@ -59,7 +62,7 @@ fn together<'a>(spans: &[&'a Span], end: Instant, scale: Scale, near: f64) -> Ve
                 continue;
             }
         }
-        latest.insert((span.lane, class), pieces.len());
+        latest.insert((span.row, class), pieces.len());
         pieces.push(Piece { first: span, until, count: 1, failed: usize::from(span.failed) });
     }
     pieces
@@ -79,7 +82,7 @@ fn class(span: &Span) -> &'static str {
         Kind::Extend => "extend",
         Kind::Poll => "poll",
         Kind::EmptyPoll => "empty",
-        Kind::Refuse => "refuse",
+        Kind::GiveBack => "give-back",
         Kind::Refresh => "token",
         Kind::Backoff => "backoff",
         Kind::Paused => "paused",
@@ -88,7 +91,7 @@ fn class(span: &Span) -> &'static str {
 
 fn rect(svg: &mut String, piece: &Piece<'_>, end: Instant, scale: Scale, layout: &Layout) {
     let span = piece.first;
-    let Some((y, height)) = layout.place(span.lane, Some(span.kind)) else { return };
+    let Some((y, height)) = layout.place(span.row, Some(span.kind)) else { return };
     let (x, until) = (scale.x(span.from), scale.x(piece.until));
     let class = class(span);
     // What is short and matters must be seen.
@@ -130,7 +133,7 @@ pub(super) fn arrows(svg: &mut String, line: &Timeline, scale: Scale, layout: &L
     let drawn = line.arrows.iter().filter(|arrow| arrow.kind != Way::NextRun);
     for arrow in drawn.take(PIECES_MAX / 4) {
         let middle =
-            |lane: Lane| layout.place(lane, None).map(|(y, height)| f64::from(y) + f64::from(height) / 2.0);
+            |row: Row| layout.place(row, None).map(|(y, height)| f64::from(y) + f64::from(height) / 2.0);
         let (Some(from_y), Some(to_y)) = (middle(arrow.from.1), middle(arrow.to.1)) else { continue };
         let (from_x, to_x) = (scale.x(arrow.from.0), scale.x(arrow.to.0));
         let class = if arrow.kind == Way::SecondRun { "again" } else { "try" };
@@ -159,9 +162,9 @@ fn curve(from_x: f64, from_y: f64, to_x: f64, to_y: f64, bend: f64) -> String {
 
 /// Draws what a person looks for first: crashes, drains, lapses, losses.
 pub(super) fn marks(svg: &mut String, line: &Timeline, scale: Scale, layout: &Layout) {
-    let loud = line.marks.iter().filter(|mark| mark.loud && mark.lane.0 != Process::Server);
+    let loud = line.marks.iter().filter(|mark| mark.loud && mark.row.0 != Process::Server);
     for mark in loud.take(PIECES_MAX / 8) {
-        let Some((y, height)) = layout.place(mark.lane, None) else { continue };
+        let Some((y, height)) = layout.place(mark.row, None) else { continue };
         let (x, y) = (scale.x(mark.at), f64::from(y) + f64::from(height) / 2.0);
         let _ = writeln!(
             svg,
