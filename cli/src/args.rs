@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{check, demo, dev, logs, run, say};
+use crate::{check, demo, dev, logs, output, run, store};
 
 /// Runs Conductor task workers: any executable becomes a worker that loses no result.
 #[derive(Parser)]
@@ -44,9 +44,11 @@ enum Command {
     /// See workers at work: development server, workers and a stream of tasks in one process.
     Demo(demo::Args),
     /// Check a configuration file without running anything.
-    Check(check::Args),
+    Check(check::CheckArgs),
     /// Show every setting of a run, and what set it.
-    Explain(check::Args),
+    Explain(check::ExplainArgs),
+    /// See to the results that the server has not taken: list, show, retry, export or drop them.
+    Store(store::Args),
     /// Write a completion script for a shell to standard output.
     #[command(
         after_help = "Example:\n  downbeat completions bash > ~/.local/share/bash-completion/completions/downbeat"
@@ -69,25 +71,30 @@ pub(crate) fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args, &logs),
         Command::Check(args) => check::check(&args),
         Command::Explain(args) => check::explain(&args),
+        Command::Store(args) => store::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "downbeat", &mut script);
-            say::out(&String::from_utf8_lossy(&script));
-            say::DONE
+            output::out(&String::from_utf8_lossy(&script));
+            output::DONE
         }
         Command::Man => man(),
     })
 }
 
-/// One page: the program and, below it, each of its commands.
+/// One page: the program and, below it, each of its commands, and theirs.
 fn man() -> u8 {
     let mut page = Vec::new();
     let mut command = Args::command();
     command.build();
     let mut written = clap_mangen::Man::new(command.clone()).render(&mut page);
-    for sub in command.get_subcommands() {
+    let below = |sub: &clap::Command| {
+        let own = sub.get_subcommands().filter(|own| own.get_name() != "help").cloned();
+        std::iter::once(sub.clone()).chain(own).collect::<Vec<_>>()
+    };
+    for sub in command.get_subcommands().flat_map(below) {
         written = written.and_then(|()| {
-            let man = clap_mangen::Man::new(sub.clone());
+            let man = clap_mangen::Man::new(sub);
             man.render_name_section(&mut page)?;
             man.render_synopsis_section(&mut page)?;
             man.render_options_section(&mut page)?;
@@ -96,12 +103,12 @@ fn man() -> u8 {
     }
     match written {
         Ok(()) => {
-            say::out(&String::from_utf8_lossy(&page));
-            say::DONE
+            output::out(&String::from_utf8_lossy(&page));
+            output::DONE
         }
         Err(error) => {
-            say::error(&format!("the manual page could not be written: {error}"));
-            say::FAILED
+            output::error(&format!("the manual page could not be written: {error}"));
+            output::FAILED
         }
     }
 }

@@ -3,52 +3,80 @@
 use std::path::PathBuf;
 
 use crate::config::{self, Env, Flags, Settings};
-use crate::say;
+use crate::output;
 
-/// Options of `check` and `explain`.
+/// Options of `explain`.
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Examples:\n  downbeat check downbeat.toml\n  downbeat explain --config downbeat.toml"
+    after_help = "Examples:\n  downbeat explain --config downbeat.toml\n  downbeat explain --settings",
+    group = clap::ArgGroup::new("what").required(true).args(["file", "config", "settings"])
 )]
-pub(crate) struct Args {
+pub(crate) struct ExplainArgs {
+    #[command(flatten)]
+    file: File,
+
+    /// Show every setting that exists, as the tables of docs/configuration.md.
+    #[arg(long)]
+    settings: bool,
+}
+
+/// Options of `check`.
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Example:\n  downbeat check downbeat.toml",
+    group = clap::ArgGroup::new("what").required(true).args(["file", "config"])
+)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    file: File,
+}
+
+/// A configuration file.
+#[derive(clap::Args, Debug)]
+struct File {
     /// The configuration file.
-    #[arg(value_name = "FILE", required_unless_present = "config")]
+    #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 
     /// The same, as `run` has it.
-    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
-impl Args {
-    fn file(&self) -> PathBuf {
+impl File {
+    fn path(&self) -> PathBuf {
         self.config.as_ref().or(self.file.as_ref()).cloned().unwrap_or_default()
     }
 }
 
-pub(crate) fn check(args: &Args) -> u8 {
-    let name = args.file().display().to_string();
-    with_settings(args, |settings| {
+/// Says whether a configuration file is good.
+pub(crate) fn check(CheckArgs { file }: &CheckArgs) -> u8 {
+    with_settings(file, |settings| {
         let workers = settings.workers.iter().map(|worker| worker.task.value.as_str());
         let workers = workers.collect::<Vec<_>>().join(", ");
-        format!("{name} is good: {} for {}\n", workers, settings.url.value)
+        format!("{} is good: {workers} for {}\n", file.path().display(), settings.url.value)
     })
 }
 
-pub(crate) fn explain(args: &Args) -> u8 {
-    with_settings(args, |settings| settings.explain())
+/// Shows what is set and by what, or what can be set.
+pub(crate) fn explain(ExplainArgs { file, settings }: &ExplainArgs) -> u8 {
+    if *settings {
+        output::out(&config::tables());
+        return output::DONE;
+    }
+    with_settings(file, Settings::explain)
 }
 
-fn with_settings(args: &Args, show: impl FnOnce(&Settings) -> String) -> u8 {
-    let flags = Flags { config: Some(args.file()), ..Flags::default() };
-    match config::resolve(flags, &Env::of_process()) {
+fn with_settings(file: &File, show: impl FnOnce(&Settings) -> String) -> u8 {
+    let flags = Flags { config: Some(file.path()), ..Flags::default() };
+    match config::resolve(flags, &Env::from_process()) {
         Ok(settings) => {
             for variable in &settings.unknown_variables {
-                say::error(&format!("warning: environment {variable}: {}", config::MEANS_NOTHING));
+                output::error(&format!("warning: environment {variable}: {}", config::MEANS_NOTHING));
             }
-            say::out(&show(&settings));
-            say::DONE
+            output::out(&show(&settings));
+            output::DONE
         }
-        Err(problems) => say::problems(&problems),
+        Err(problems) => output::problems(&problems),
     }
 }

@@ -13,8 +13,11 @@ pub(crate) fn left(until: Instant) -> Duration {
     until.saturating_duration_since(now())
 }
 
-/// Waits; for the stream of the demo alone, which has nothing else to wait for.
-#[expect(clippy::disallowed_methods, reason = "orders are placed at a pace, and looked at now and then")]
+/// Waits, where there is nothing else to wait for: other processes tell nobody.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "orders are placed at a pace; other processes are looked at now and then"
+)]
 pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }

@@ -2,11 +2,11 @@
 
 use std::net::SocketAddr;
 
-use downbeat_sim::serve::{Options, Server};
+use downbeat_server::http::{Options, Server};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::{example, logs, say};
+use crate::{example, logs, output};
 
 const HELP: &str = "\
 The server is a model of Conductor that keeps everything in memory: task and workflow definitions, queues, leases,
@@ -49,16 +49,16 @@ pub(crate) fn run(args: &Args, logs: &logs::Args) -> u8 {
     if let Err(refused) = example::register(&server, WORKFLOW, &[TASK], &["name"], 30) {
         return fail(&refused);
     }
-    say::out(&guide(&url));
+    output::out(&guide(&url));
     // Any of them ends the wait.
     let _signal = signals.forever().next();
     server.stop();
-    say::DONE
+    output::DONE
 }
 
 fn fail(what: &dyn std::fmt::Display) -> u8 {
-    say::error(what);
-    say::FAILED
+    output::error(what);
+    output::FAILED
 }
 
 fn guide(url: &str) -> String {

@@ -1,6 +1,6 @@
 //! Definitions for the development server: workflows of SIMPLE tasks in sequence.
 
-use downbeat_sim::serve::{Refused, Server};
+use downbeat_server::http::{Refused, Server};
 use serde_json::{Value, json};
 
 /// Registers the tasks, and the workflow that runs them one after the other, each on the workflow's own input.

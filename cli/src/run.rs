@@ -1,20 +1,18 @@
 //! `run`: commands as workers.
 
-use std::ffi::OsString;
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use downbeat::{Context, Error, RawValue, Recording, Runner, Summary, TaskError, TransportChoice, Worker};
+use downbeat::store::Part;
+use downbeat::{CancelReason, Context, Error, RawValue, Recording, Runner, Summary, TaskError, Worker};
 use signal_hook::consts::SIGCHLD;
 use tracing::{error, info, warn};
 
-use crate::config::{self, Env, FlagWorker, Flags, Settings, value};
-use crate::exec::{self, Assignment, End, Report};
-use crate::{logs, say};
+use crate::config::{self, Env, Flags, Options, Settings};
+use crate::exec::{self, Assignment, End, Hooks, Recall, Report, Short};
+use crate::scratch::{self, Scratch};
+use crate::{logs, output};
 
 /// Options of `run`.
 #[derive(clap::Args, Debug)]
@@ -24,65 +22,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// The server's API, like http://localhost:8080/api [else CONDUCTOR_SERVER_URL].
-    #[arg(long, value_name = "URL", value_parser = value::url)]
-    server: Option<String>,
-
-    /// A PEM file with certificates that are trusted besides this machine's [else CONDUCTOR_TLS_CA_PATH].
-    #[arg(long, value_name = "FILE", value_parser = value::path)]
-    ca_file: Option<PathBuf>,
-
-    /// The task type to serve with COMMAND.
-    #[arg(long, value_name = "NAME", value_parser = value::text, requires = "command")]
-    task: Option<String>,
-
-    /// Tasks run at once [default: 1].
-    #[arg(long, value_name = "N", value_parser = value::slots, requires = "task")]
-    slots: Option<u16>,
-
-    /// The domain of the task type that is polled.
-    #[arg(long, value_name = "NAME", value_parser = value::text, requires = "task")]
-    domain: Option<String>,
-
-    /// The longest that one task may take, like 30s: then its whole process group is ended.
-    #[arg(long, value_name = "TIME", value_parser = value::time_limit, requires = "task")]
-    timeout: Option<Duration>,
-
-    /// From SIGTERM to SIGKILL for a command that is stopped [default: 5s].
-    #[arg(long, value_name = "TIME", value_parser = value::duration, requires = "task")]
-    grace: Option<Duration>,
-
-    /// A directory for results that the server does not take: they are sent again, also after a restart.
-    #[arg(long, value_name = "DIR")]
-    store: Option<PathBuf>,
+    #[command(flatten)]
+    options: Options,
 
     /// Record what the workers are told and decide, for `downbeat-sim replay` and `view`; five files of 64 MiB at most.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-
-    /// How long running tasks may take to finish once the process is asked to end [default: 25s].
-    #[arg(long, value_name = "TIME", value_parser = value::duration)]
-    drain_timeout: Option<Duration>,
-
-    /// The name under which the workers poll [default: host and process id].
-    #[arg(long, value_name = "NAME", value_parser = value::text)]
-    worker_id: Option<String>,
-
-    /// Calls to the server in flight at once [default: 16].
-    #[arg(long, value_name = "N", value_parser = value::max_calls)]
-    max_calls: Option<u16>,
-
-    /// How requests travel: lean, ureq (proxies), or auto, which is lean unless a proxy is set [default: auto].
-    #[arg(long, value_name = "NAME", value_parser = value::transport)]
-    transport: Option<TransportChoice>,
-
-    /// Serve /metrics, /health and /ready at this address, like 127.0.0.1:9090.
-    #[arg(long, value_name = "ADDRESS", value_parser = value::address)]
-    admin: Option<SocketAddr>,
-
-    /// The command and its arguments, after `--`.
-    #[arg(last = true, value_name = "COMMAND", requires = "task")]
-    command: Vec<OsString>,
 }
 
 const HELP: &str = "\
@@ -99,8 +44,9 @@ It finds DOWNBEAT_TASK_ID, DOWNBEAT_WORKFLOW_ID, DOWNBEAT_TASK_TYPE, DOWNBEAT_RE
 DOWNBEAT_POLL_COUNT in its environment, and the credentials (CONDUCTOR_AUTH_KEY and
 CONDUCTOR_AUTH_SECRET, which downbeat itself uses) not.
 
-The first SIGTERM or Ctrl-C asks for no new tasks and lets what runs finish; the second ends at
-once.
+Whatever a command leaves running ends with it. The first SIGTERM or Ctrl-C asks for no new tasks
+and lets what runs finish; the second ends at once. A command that is stopped so that this process
+can end, and prints no JSON object, has no result: its task is given back to the server.
 
 Examples:
   downbeat run --server http://localhost:8080/api --task resize --slots 4 -- python3 resize.py
@@ -113,28 +59,43 @@ Exit codes:
   2  the command line or the configuration cannot be used";
 
 pub(crate) fn run(args: Args, logs: &logs::Args) -> u8 {
+    // Taken before anything else, so that a signal that comes during the start ends the run as well as a later one.
+    let starting = match exec::note_signals() {
+        Ok(starting) => starting,
+        Err(cause) => {
+            output::error(&Failure::Signals(cause));
+            return output::FAILED;
+        }
+    };
     let record = args.record.clone();
-    let settings = match config::resolve(args.into(), &Env::of_process()) {
+    let settings = match config::resolve(args.into(), &Env::from_process()) {
         Ok(settings) => settings,
-        Err(problems) => return say::problems(&problems),
+        Err(problems) => return output::problems(&problems),
     };
     logs::start(logs, "info");
     for variable in &settings.unknown_variables {
         warn!(variable, "{}", config::MEANS_NOTHING);
     }
-    let store = settings.store.as_ref().map(|store| store.value.clone());
+    let store = settings.runner.store.as_ref().map(|store| store.value.clone());
+    // Beside the start: a process that heeds no SIGTERM takes its two seconds.
+    let cleaning = std::thread::spawn(scratch::clean);
     let served = Scratch::new().map_err(Failure::Scratch).and_then(|scratch| {
         let scratch = Arc::new(scratch);
-        let served = serve(settings, record, &scratch);
+        let served = serve(settings, record, &scratch, starting);
         // Whatever a command was still doing, its task is not ours any more.
         exec::end_all();
         scratch.remove();
+        drop(cleaning.join());
         served
     });
     match served {
-        Ok(summary) => finish(&summary, store.as_deref()),
+        Ok(Some(summary)) => finish(&summary, store.as_deref()),
+        Ok(None) => {
+            info!("ended: a signal came before the workers had begun");
+            output::DONE
+        }
         Err(failure) => {
-            say::error(&failure);
+            output::error(&failure);
             failure.code()
         }
     }
@@ -142,10 +103,8 @@ pub(crate) fn run(args: Args, logs: &logs::Args) -> u8 {
 
 impl From<Args> for Flags {
     fn from(args: Args) -> Self {
-        let Args { config, server, task, slots, domain, timeout, grace, store, drain_timeout, .. } = args;
-        let Args { command, worker_id, max_calls, admin, transport, ca_file, .. } = args;
-        let worker = task.map(|task| FlagWorker { task, command, slots, domain, timeout, grace });
-        Self { config, server, ca_file, drain_timeout, store, worker_id, max_calls, admin, transport, worker }
+        let Args { config, options: Options { server, runner, worker }, .. } = args;
+        Self { config, server, runner, worker }
     }
 }
 
@@ -160,8 +119,8 @@ enum Failure {
 impl Failure {
     const fn code(&self) -> u8 {
         match self {
-            Self::Runner(Error::System { .. }) | Self::Scratch(_) | Self::Signals(_) => say::FAILED,
-            Self::Runner(_) => say::USAGE,
+            Self::Runner(Error::System { .. }) | Self::Scratch(_) | Self::Signals(_) => output::FAILED,
+            Self::Runner(_) => output::USAGE,
         }
     }
 }
@@ -178,29 +137,57 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// Runs until drained.
-fn serve(settings: Settings, record: Option<PathBuf>, scratch: &Arc<Scratch>) -> Result<Summary, Failure> {
+/// Runs until drained; `None`: a signal came before it had begun.
+fn serve(
+    mut settings: Settings,
+    record: Option<PathBuf>,
+    scratch: &Arc<Scratch>,
+    starting: exec::Starting,
+) -> Result<Option<Summary>, Failure> {
     // A SIGCHLD that this process was started to ignore would have commands reaped before their exit codes are read;
     // any handler ends that.
     signal_hook::flag::register(SIGCHLD, Arc::default()).map_err(Failure::Signals)?;
-    let slots = settings.workers.iter().map(|worker| u64::from(worker.slots.value)).sum();
-    if let Err((needed, current)) = exec::allow(slots) {
-        warn!(
-            needed,
-            current,
-            "too few open files are allowed for all slots at once (`ulimit -Hn`); some tasks may fail"
-        );
-    }
+    exec::adopt(scratch.path().to_path_buf()).map_err(Failure::Signals)?;
+    exec::arm_watchdog(scratch.path().to_path_buf());
+    fit(&mut settings);
     let server = settings.url.value.clone();
     let mut runner = described(&settings);
     if let Some(file) = record {
         runner = runner.record(Recording::new(file));
     }
-    for settings in settings.workers {
-        runner = runner.worker(worker(settings, scratch));
+    for worker in settings.workers {
+        runner = runner.worker(described_worker(worker, scratch));
+    }
+    if exec::is_told() {
+        return Ok(None);
     }
     info!(server, pid = std::process::id(), "started; SIGTERM or Ctrl-C ends it gently");
-    runner.run().map_err(Failure::Runner)
+    let running = runner.start().map_err(Failure::Runner)?;
+    // The runner heeds these signals by now; of one that came before it knows nothing.
+    starting.end();
+    if exec::is_told() {
+        running.handle().drain();
+    }
+    Ok(Some(running.join()))
+}
+
+/// Sees to file descriptors for all slots at once, or lowers the slots to what there are descriptors for.
+fn fit(settings: &mut Settings) {
+    let slots: Vec<u16> = settings.workers.iter().map(|worker| worker.slots).collect();
+    let all = slots.iter().copied().map(u64::from).sum();
+    let calls = settings.runner.max_calls.as_ref().map_or(0, |calls| u64::from(calls.value));
+    let Err(Short { needed, limit, fits }) = exec::allow(all, calls) else { return };
+    warn!(
+        needed,
+        limit,
+        fits,
+        "too few open files are allowed for all slots at once (`ulimit -Hn`, systemd's LimitNOFILE): slots are lowered"
+    );
+    let shares = exec::shares(&slots, fits);
+    for ((worker, asked), slots) in settings.workers.iter_mut().zip(slots).zip(shares) {
+        worker.slots = slots;
+        warn!(task = worker.task.value, asked, slots, "a worker has fewer slots than it was given");
+    }
 }
 
 /// The runner that the settings describe, without its workers.
@@ -209,37 +196,45 @@ fn described(settings: &Settings) -> Runner {
     if let Some(auth) = &settings.auth {
         runner = runner.auth(auth.key.value.0.as_str(), auth.secret.value.0.as_str());
     }
-    if let Some(file) = &settings.ca_file {
+    if let Some(file) = &settings.server.ca_file {
         runner = runner.ca_file(&file.value);
     }
-    if let Some(timeout) = &settings.drain_timeout {
+    if let Some(timeout) = &settings.runner.drain_timeout {
         runner = runner.drain_timeout(timeout.value);
     }
-    if let Some(store) = &settings.store {
+    if let Some(store) = &settings.runner.store {
         runner = runner.store(&store.value);
     }
-    if let Some(bytes) = &settings.store_max {
+    runner = runner.on_leftover_process(|process_group, start_tick| {
+        if exec::end_leftover(process_group, start_tick) {
+            info!(process_group, "a command that an earlier run had left behind is ended");
+        }
+    });
+    if let Some(journal) = &settings.runner.journal {
+        runner = runner.journal(journal.value);
+    }
+    if let Some(bytes) = &settings.runner.store_max {
         runner = runner.store_max(bytes.value);
     }
-    if let Some(files) = &settings.store_max_files {
+    if let Some(files) = &settings.runner.store_max_files {
         runner = runner.store_max_files(files.value.into());
     }
-    if let Some(bytes) = &settings.max_task {
+    if let Some(bytes) = &settings.runner.max_task {
         runner = runner.max_task(usize::try_from(bytes.value).unwrap_or(usize::MAX));
     }
-    if let Some(hosts) = &settings.external_hosts {
+    if let Some(hosts) = &settings.runner.external_hosts {
         runner = runner.external_hosts(hosts.value.iter().map(String::as_str));
     }
-    if let Some(worker_id) = &settings.worker_id {
+    if let Some(worker_id) = &settings.runner.worker_id {
         runner = runner.worker_id(worker_id.value.as_str());
     }
-    if let Some(max_calls) = &settings.max_calls {
+    if let Some(max_calls) = &settings.runner.max_calls {
         runner = runner.max_calls(max_calls.value);
     }
-    if let Some(admin) = &settings.admin {
+    if let Some(admin) = &settings.runner.admin {
         runner = runner.admin(admin.value);
     }
-    if let Some(transport) = &settings.transport {
+    if let Some(transport) = &settings.runner.transport {
         runner = runner.transport(transport.value);
     }
     runner
@@ -260,13 +255,33 @@ pub(crate) fn handler(
             input: input.get().as_bytes(),
             result: &scratch.file(),
         };
-        answer(exec::run(&command, task, &|| context.is_cancelled()), context)
+        let hooks = Hooks {
+            recalled: &|| recalled(context.cancel_reason()?),
+            // Without its start another process could be taken for it later.
+            started: &|process_group, start_tick| {
+                if let Some(start_tick) = start_tick {
+                    context.note_process(process_group, start_tick);
+                }
+            },
+        };
+        answer(exec::run(&command, task, hooks), context)
     }
 }
 
-fn worker(settings: config::Worker, scratch: &Arc<Scratch>) -> Worker {
-    let handler = handler(settings.command, Arc::clone(scratch));
-    let mut worker = Worker::new(settings.task.value, handler).slots(settings.slots.value);
+/// What a command whose task is to end early is ended for.
+fn recalled(why: CancelReason) -> Option<Recall> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the enum is not exhaustive")]
+    match why {
+        CancelReason::WorkflowEnded | CancelReason::LeaseLapsed => Some(Recall::Cancelled),
+        // Another reason is one more for which the task is wanted no longer here, and is wanted elsewhere.
+        _ => Some(Recall::Drain),
+    }
+}
+
+fn described_worker(worker: config::Worker, scratch: &Arc<Scratch>) -> Worker {
+    let handler = handler(worker.command, Arc::clone(scratch));
+    let settings = worker.settings;
+    let mut worker = Worker::new(worker.task.value, handler).slots(worker.slots);
     if let Some(domain) = settings.domain {
         worker = worker.domain(domain.value);
     }
@@ -278,6 +293,18 @@ fn worker(settings: config::Worker, scratch: &Arc<Scratch>) -> Worker {
     }
     if let Some(interval) = settings.poll_interval {
         worker = worker.policy(|policy| policy.poll_interval = interval.value);
+    }
+    if let Some(interval) = settings.ask_interval {
+        worker = worker.ask_interval(interval.value);
+    }
+    if let Some(timeout) = settings.report_timeout {
+        worker = worker.report_timeout(timeout.value);
+    }
+    if let Some(time) = settings.store_after {
+        worker = worker.store_after(time.value);
+    }
+    if let Some(on_lapse) = settings.on_lapse {
+        worker = worker.on_lapse(on_lapse.value);
     }
     worker
 }
@@ -291,7 +318,8 @@ fn answer(report: Report, context: &Context) -> Result<Box<RawValue>, TaskError>
         End::Failed(reason) => TaskError::retryable(reason),
         End::Terminal(reason) => TaskError::terminal(reason),
         End::InProgress(after) => TaskError::in_progress(after),
-        End::Recalled => return Err(context.give_back()),
+        // Of a task that the server has ended nothing is reported, whatever is said here.
+        End::GivenBack | End::Cancelled => return Err(context.give_back()),
     };
     Err(match report.output {
         Some(output) => error.with_output(output),
@@ -313,11 +341,12 @@ fn finish(summary: &Summary, store: Option<&Path>) -> u8 {
         failed_terminally,
         in_progress,
         given_back,
+        late,
         stored,
         given_up,
         ..
     } = *summary;
-    info!(tasks, completed, failed, failed_terminally, in_progress, given_back, stored, "ended");
+    info!(tasks, completed, failed, failed_terminally, in_progress, given_back, late, stored, "ended");
     let waiting = store.map_or(0, waiting);
     if waiting > 0 {
         warn!(waiting, "results wait in the store; the next run with this store sends them");
@@ -327,36 +356,14 @@ fn finish(summary: &Summary, store: Option<&Path>) -> u8 {
             given_up,
             "results did not reach the server; the log above says which, why, and where they are kept"
         );
-        return say::FAILED;
+        return output::FAILED;
     }
-    say::DONE
+    output::DONE
 }
 
-/// Results in a store, earlier runs' included: each is a file.
+/// Results in a store, earlier runs' included.
 fn waiting(store: &Path) -> usize {
-    let files = std::fs::read_dir(store).into_iter().flatten().flatten();
-    files.filter(|file| file.path().extension().is_some_and(|end| end == "json")).count()
-}
-
-/// The directory of the files that `DOWNBEAT_RESULT` names, readable by this user alone; it ends with the run.
-pub(crate) struct Scratch {
-    dir: tempfile::TempDir,
-    next: AtomicU64,
-}
-
-impl Scratch {
-    pub(crate) fn new() -> io::Result<Self> {
-        let dir = tempfile::Builder::new().prefix("downbeat-").tempdir()?;
-        Ok(Self { dir, next: AtomicU64::new(0) })
-    }
-
-    /// Removes the directory: threads that the runner did not wait for may own it until the process is gone.
-    pub(crate) fn remove(&self) {
-        drop(std::fs::remove_dir_all(self.dir.path()));
-    }
-
-    /// A name that no file has.
-    fn file(&self) -> PathBuf {
-        self.dir.path().join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
-    }
+    let listing = downbeat::store::list(store);
+    let letters = listing.into_iter().flat_map(|listing| listing.letters);
+    letters.filter(|letter| letter.part == Part::Waiting).count()
 }

@@ -5,13 +5,10 @@ use std::time::Duration;
 
 use downbeat::{Context, RawValue, Runner, Worker};
 
-use super::source::{Problem, Source, Sourced};
 use super::value;
 
 /// The server's address.
 pub(crate) const SERVER_URL: &str = "CONDUCTOR_SERVER_URL";
-/// A file with certificates that are trusted too.
-pub(crate) const CA_FILE: &str = "CONDUCTOR_TLS_CA_PATH";
 /// The id of the application's key.
 pub(crate) const AUTH_KEY: &str = "CONDUCTOR_AUTH_KEY";
 /// Its secret.
@@ -28,14 +25,14 @@ pub(crate) struct Env {
 
 impl Env {
     /// The process's own.
-    pub(crate) fn of_process() -> Self {
+    pub(crate) fn from_process() -> Self {
         let texts = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         Self { variables: texts.collect() }
     }
 
     #[cfg(test)]
-    pub(crate) fn of<const N: usize>(variables: [(&str, &str); N]) -> Self {
+    pub(crate) fn from_variables<const N: usize>(variables: [(&str, &str); N]) -> Self {
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
         Self { variables: variables.into_iter().collect() }
     }
@@ -45,34 +42,9 @@ impl Env {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// A variable's value as a setting; what is not allowed there becomes a problem.
-    pub(crate) fn take<T>(
-        &self,
-        name: &str,
-        parse: fn(&str) -> Result<T, String>,
-        problems: &mut Vec<Problem>,
-    ) -> Option<Sourced<T>> {
-        let source = Source::Env(name.to_owned());
-        match parse(self.get(name)?) {
-            Ok(value) => Some(Sourced::new(value, source)),
-            Err(allowed) => {
-                problems.push(Problem { source, key: String::new(), text: format!("must be {allowed}") });
-                None
-            }
-        }
-    }
-
-    /// A worker's property, in whatever spelling the library takes it: the strongest counts.
-    pub(crate) fn worker<T>(
-        &self,
-        task: &str,
-        property: &str,
-        parse: fn(&str) -> Result<T, String>,
-        problems: &mut Vec<Problem>,
-    ) -> Option<Sourced<T>> {
-        let names = downbeat::variables(task, property);
-        let name = names.into_iter().find(|name| self.get(name).is_some())?;
-        self.take(&name, parse, problems)
+    /// The first of these that is set, with its value.
+    pub(crate) fn find<'n>(&self, names: &'n [String]) -> Option<(&'n str, &str)> {
+        names.iter().find_map(|name| Some((name.as_str(), self.get(name)?)))
     }
 }
 
@@ -92,6 +64,14 @@ impl Env {
             .map(|runner| tasks.map(idle).fold(runner, Runner::worker).unknown_variables())
             .unwrap_or_default()
     }
+}
+
+/// As [`millis`], or `never`.
+pub(crate) fn millis_or_never(text: &str) -> Result<Option<Duration>, String> {
+    if text.eq_ignore_ascii_case("never") {
+        return Ok(None);
+    }
+    millis(text).map(Some).map_err(|allowed| format!("{allowed}, or never"))
 }
 
 /// `POLL_INTERVAL` is in milliseconds everywhere, in Python with a fraction; a unit may be added.

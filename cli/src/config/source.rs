@@ -28,10 +28,6 @@ impl<T> Sourced<T> {
         Self { value, source }
     }
 
-    pub(crate) const fn default(value: T) -> Self {
-        Self { value, source: Source::Default }
-    }
-
     pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Sourced<U> {
         Sourced { value: change(self.value), source: self.source }
     }

@@ -1,4 +1,20 @@
+use std::time::Duration;
+
+use clap::Parser;
+use downbeat::{Journal, OnLapse};
+
 use super::*;
+
+/// What a command line of `run` says.
+fn options(line: &[&str]) -> Flags {
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+    let Options { server, runner, worker } = Line::parse_from(std::iter::once(&"run").chain(line)).options;
+    Flags { config: None, server, runner, worker }
+}
 
 /// A directory with a configuration file in it.
 fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
@@ -29,6 +45,7 @@ auth_secret_env = "SECRET"
 [runner]
 drain_timeout = "10s"
 store = "results"
+journal = "failure"
 store_max = "2GiB"
 store_max_files = 70000
 max_task = "16MiB"
@@ -47,6 +64,10 @@ timeout = "5m"
 grace = "2s"
 paused = true
 poll_interval = "250ms"
+ask_interval = "never"
+report_timeout = "45s"
+store_after = "20s"
+on_lapse = "stop"
 worker_id = "resizer"
 env = { LANG = "C" }
 cwd = "/"
@@ -57,22 +78,49 @@ command = ["true"]
 "#;
 
 #[test]
+fn what_becomes_of_late_tasks_is_read_explained_and_overridden_by_the_environment() {
+    let env = Env::from_variables([
+        ("SECRET", "s3cret"),
+        ("CONDUCTOR_WORKER_RESIZE_ON_LAPSE", "finish"),
+        ("CONDUCTOR_WORKER_ALL_ASK_INTERVAL", "2500"),
+    ]);
+    let settings = with_file(WHOLE, Flags::default(), &env).unwrap();
+    let worker = &settings.workers[0];
+    assert_eq!(worker.settings.on_lapse.as_ref().unwrap().value, OnLapse::Finish);
+    assert_eq!(worker.settings.ask_interval.as_ref().unwrap().value, Some(Duration::from_millis(2_500)));
+    assert_eq!(worker.settings.report_timeout.as_ref().unwrap().value, Duration::from_secs(45));
+    assert_eq!(worker.settings.store_after.as_ref().unwrap().value, Duration::from_secs(20));
+    let without = with_file(WHOLE, Flags::default(), &Env::from_variables([("SECRET", "s3cret")])).unwrap();
+    let worker = &without.workers[0];
+    assert_eq!(worker.settings.on_lapse.as_ref().unwrap().value, OnLapse::Stop);
+    assert_eq!(worker.settings.ask_interval.as_ref().unwrap().value, None);
+    let told = without.explain();
+    let row = |key: &str| told.lines().find(|line| line.contains(key)).unwrap().to_owned();
+    assert!(row("resize: ask_interval").contains(" never "), "{told}");
+    assert!(
+        row("mail: ask_interval").contains(" 10s ") && row("mail: on_lapse").contains(" finish "),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_whole_file_is_read() {
-    let env = Env::of([("SECRET", "s3cret")]);
+    let env = Env::from_variables([("SECRET", "s3cret")]);
     let settings = with_file(WHOLE, Flags::default(), &env).unwrap();
     assert_eq!(settings.url.value, "https://conductor.example/api");
     assert_eq!(settings.auth.as_ref().unwrap().secret.value.0, "s3cret");
-    assert_eq!(settings.drain_timeout.as_ref().unwrap().value, Duration::from_secs(10));
-    assert_eq!(settings.max_calls.as_ref().unwrap().value, 8);
-    assert_eq!(settings.store_max.as_ref().unwrap().value, 2 << 30);
-    assert_eq!(settings.store_max_files.as_ref().unwrap().value, 70_000);
-    assert_eq!(settings.max_task.as_ref().unwrap().value, 16 << 20);
-    assert_eq!(settings.external_hosts.as_ref().unwrap().value, ["minio:9000", "*.s3.amazonaws.com"]);
+    assert_eq!(settings.runner.drain_timeout.as_ref().unwrap().value, Duration::from_secs(10));
+    assert_eq!(settings.runner.max_calls.as_ref().unwrap().value, 8);
+    assert_eq!(settings.runner.journal.as_ref().unwrap().value, Journal::Failure);
+    assert_eq!(settings.runner.store_max.as_ref().unwrap().value, 2 << 30);
+    assert_eq!(settings.runner.store_max_files.as_ref().unwrap().value, 70_000);
+    assert_eq!(settings.runner.max_task.as_ref().unwrap().value, 16 << 20);
+    assert_eq!(settings.runner.external_hosts.as_ref().unwrap().value, ["minio:9000", "*.s3.amazonaws.com"]);
     let explained = settings.explain();
     for line in [
-        "runner.store_max         2GiB                                     downbeat.toml:10",
-        "runner.max_task          16MiB                                    downbeat.toml:12",
-        "runner.external_hosts    minio:9000, *.s3.amazonaws.com           downbeat.toml:13",
+        "runner.store_max         2GiB                                     downbeat.toml:11",
+        "runner.max_task          16MiB                                    downbeat.toml:13",
+        "runner.external_hosts    minio:9000, *.s3.amazonaws.com           downbeat.toml:14",
     ] {
         let words: Vec<&str> = line.split_whitespace().collect();
         let same = |told: &str| {
@@ -82,7 +130,7 @@ fn a_whole_file_is_read() {
         assert!(explained.lines().any(same), "{line} is not in\n{explained}");
     }
     let [resize, mail] = settings.workers.as_slice() else { panic!("{settings:?}") };
-    assert_eq!((resize.slots.value, mail.slots.value), (4, 1));
+    assert_eq!((resize.slots, mail.slots), (4, 1));
     assert_eq!(resize.command.args, ["-c", "cat"]);
     assert_eq!(resize.command.timeout, Some(Duration::from_secs(300)));
     assert_eq!(resize.command.grace, Duration::from_secs(2));
@@ -92,7 +140,7 @@ fn a_whole_file_is_read() {
 
 #[test]
 fn no_secret_is_shown() {
-    let env = Env::of([("SECRET", "s3cret"), ("CONDUCTOR_AUTH_KEY", "k3y")]);
+    let env = Env::from_variables([("SECRET", "s3cret"), ("CONDUCTOR_AUTH_KEY", "k3y")]);
     let settings = with_file(WHOLE, Flags::default(), &env).unwrap();
     for text in [format!("{settings:?}"), settings.explain()] {
         assert!(!text.contains("s3cret") && !text.contains("k3y"), "{text}");
@@ -102,7 +150,7 @@ fn no_secret_is_shown() {
 
 #[test]
 fn options_come_before_the_environment_before_the_file() {
-    let env = Env::of([
+    let env = Env::from_variables([
         ("SECRET", "s"),
         ("CONDUCTOR_SERVER_URL", "http://of.env/api"),
         ("CONDUCTOR_WORKER_RESIZE_THREAD_COUNT", "7"),
@@ -112,34 +160,27 @@ fn options_come_before_the_environment_before_the_file() {
     let settings = with_file(WHOLE, Flags::default(), &env).unwrap();
     assert_eq!(settings.url.value, "http://of.env/api");
     let [resize, mail] = settings.workers.as_slice() else { panic!("{settings:?}") };
-    assert_eq!((resize.slots.value, mail.slots.value), (7, 9));
-    assert_eq!(resize.domain.as_ref().unwrap().value, "us");
+    assert_eq!((resize.slots, mail.slots), (7, 9));
+    assert_eq!(resize.settings.domain.as_ref().unwrap().value, "us");
     let explained = settings.explain();
     assert!(explained.contains("environment CONDUCTOR_WORKER_RESIZE_THREAD_COUNT"), "{explained}");
-    let flags = Flags {
-        server: Some("http://of.flag/api".to_owned()),
-        drain_timeout: Some(Duration::from_secs(1)),
-        ..Flags::default()
-    };
+    let flags = options(&["--server", "http://of.flag/api", "--drain-timeout", "1s"]);
     let settings = with_file(WHOLE, flags, &env).unwrap();
     assert_eq!(settings.url.value, "http://of.flag/api");
-    assert_eq!(settings.drain_timeout.unwrap().value, Duration::from_secs(1));
+    assert_eq!(settings.runner.drain_timeout.unwrap().value, Duration::from_secs(1));
 }
 
 #[test]
 fn a_worker_of_the_command_line_has_its_options_first() {
-    let worker = FlagWorker {
-        task: "greet".to_owned(),
-        command: vec!["cat".into()],
-        slots: Some(3),
-        ..FlagWorker::default()
-    };
-    let flags =
-        Flags { server: Some("http://localhost/api".to_owned()), worker: Some(worker), ..Flags::default() };
-    let env = Env::of([("CONDUCTOR_WORKER_GREET_THREAD_COUNT", "7"), ("CONDUCTOR_WORKER_ALL_DOMAIN", "d")]);
+    let server = ["--server", "http://localhost/api"];
+    let flags = options(&[&server[..], &["--task", "greet", "--slots", "3", "--", "cat"]].concat());
+    let env = Env::from_variables([
+        ("CONDUCTOR_WORKER_GREET_THREAD_COUNT", "7"),
+        ("CONDUCTOR_WORKER_ALL_DOMAIN", "d"),
+    ]);
     let settings = resolve(flags, &env).unwrap();
-    assert_eq!(settings.workers[0].slots.value, 3);
-    assert_eq!(settings.workers[0].domain.as_ref().unwrap().value, "d");
+    assert_eq!(settings.workers[0].slots, 3);
+    assert_eq!(settings.workers[0].settings.domain.as_ref().unwrap().value, "d");
 }
 
 #[test]
@@ -188,7 +229,7 @@ zzz = 1
             "downbeat.toml:21: worker[0].paused: must be true or false",
             "downbeat.toml:22: worker[0].env.A: must be a text, and its name without `=`",
             "downbeat.toml:23: worker[0].zzz: is not known; allowed are task, command, slots, domain, timeout, grace, \
-             paused, poll_interval, worker_id, env, cwd",
+             paused, poll_interval, ask_interval, report_timeout, store_after, on_lapse, worker_id, env, cwd",
         ]
     );
 }
@@ -241,7 +282,7 @@ fn a_missing_command_is_told_before_anything_runs() {
 #[test]
 fn half_of_the_credentials_are_refused() {
     let text = "[server]\nurl=\"http://h/api\"\n[[worker]]\ntask=\"a\"\ncommand=[\"cat\"]\n";
-    let env = Env::of([("CONDUCTOR_AUTH_KEY", "k3y")]);
+    let env = Env::from_variables([("CONDUCTOR_AUTH_KEY", "k3y")]);
     let told = with_file(text, Flags::default(), &env).unwrap_err();
     assert!(told[0].contains("CONDUCTOR_AUTH_SECRET") && !told[0].contains("k3y"), "{told:?}");
     let unset = problems(&text.replace("[[worker]]", "auth_key_env = \"NOT_SET_ANYWHERE\"\n[[worker]]"));
@@ -254,9 +295,12 @@ fn javas_older_names_of_the_credentials_count_where_the_usual_ones_are_not_set()
     let source =
         |env: &Env| with_file(&text, Flags::default(), env).unwrap().auth.map(|auth| auth.secret.source);
     let java = [("CONDUCTOR_SERVER_AUTH_KEY", "k"), ("CONDUCTOR_SERVER_AUTH_SECRET", "s")];
-    assert_eq!(source(&Env::of(java)), Some(Source::Env("CONDUCTOR_SERVER_AUTH_SECRET".to_owned())));
+    assert_eq!(
+        source(&Env::from_variables(java)),
+        Some(Source::Env("CONDUCTOR_SERVER_AUTH_SECRET".to_owned()))
+    );
     let both = [java[0], java[1], ("CONDUCTOR_AUTH_KEY", "k"), ("CONDUCTOR_AUTH_SECRET", "s")];
-    assert_eq!(source(&Env::of(both)), Some(Source::Env("CONDUCTOR_AUTH_SECRET".to_owned())));
+    assert_eq!(source(&Env::from_variables(both)), Some(Source::Env("CONDUCTOR_AUTH_SECRET".to_owned())));
 }
 
 #[test]
@@ -292,7 +336,7 @@ fn addresses_are_checked_and_credentials_in_them_refused() {
 
 #[test]
 fn variables_that_are_not_allowed_are_named() {
-    let env = Env::of([("SECRET", "s"), ("CONDUCTOR_WORKER_RESIZE_THREAD_COUNT", "many")]);
+    let env = Env::from_variables([("SECRET", "s"), ("CONDUCTOR_WORKER_RESIZE_THREAD_COUNT", "many")]);
     let told = with_file(WHOLE, Flags::default(), &env).unwrap_err();
     assert_eq!(
         told,
@@ -302,7 +346,7 @@ fn variables_that_are_not_allowed_are_named() {
 
 #[test]
 fn variables_of_workers_that_mean_nothing_are_told() {
-    let env = Env::of([
+    let env = Env::from_variables([
         ("SECRET", "s"),
         ("CONDUCTOR_WORKER_RESIZE_SLOTS", "2"),
         ("CONDUCTOR_WORKER_RESIZE_SLOT", "2"),
@@ -322,7 +366,7 @@ fn variables_of_workers_that_mean_nothing_are_told() {
 
 #[test]
 fn the_variable_of_the_secret_is_hidden_from_commands() {
-    let env = Env::of([("SECRET", "s")]);
+    let env = Env::from_variables([("SECRET", "s")]);
     let settings = with_file(WHOLE, Flags::default(), &env).unwrap();
     assert!(settings.workers.iter().all(|worker| worker.command.hidden == ["SECRET"]));
 }
@@ -332,19 +376,20 @@ fn a_file_of_certificates_is_named_in_three_ways_and_must_be_there() {
     let (_dir, good) = file("-----BEGIN CERTIFICATE-----\n");
     let name = good.display().to_string();
     let text = format!("{WHOLE}\n").replace("[runner]", &format!("ca_file = {name:?}\n[runner]"));
-    let env = Env::of([("SECRET", "s3cret")]);
-    let source =
-        |flags: Flags, env: &Env| with_file(&text, flags, env).unwrap().ca_file.unwrap().source.to_string();
+    let env = Env::from_variables([("SECRET", "s3cret")]);
+    let source = |flags: Flags, env: &Env| {
+        with_file(&text, flags, env).unwrap().server.ca_file.unwrap().source.to_string()
+    };
     assert!(source(Flags::default(), &env).ends_with("downbeat.toml:7"));
-    let with_variable = Env::of([("SECRET", "s3cret"), ("CONDUCTOR_TLS_CA_PATH", &name)]);
+    let with_variable = Env::from_variables([("SECRET", "s3cret"), ("CONDUCTOR_TLS_CA_PATH", &name)]);
     assert_eq!(source(Flags::default(), &with_variable), "environment CONDUCTOR_TLS_CA_PATH");
-    let flags = Flags { ca_file: Some(good.clone()), ..Flags::default() };
+    let flags = options(&["--ca-file", &name]);
     assert_eq!(source(flags, &with_variable), "--ca-file");
     let (_dir, empty) = file("");
     for (path, problem) in
         [(Path::new("/nowhere/ca.pem"), "cannot be read: "), (&empty, "has no certificate in it")]
     {
-        let flags = Flags { ca_file: Some(path.to_owned()), ..Flags::default() };
+        let flags = options(&["--ca-file", path.to_str().unwrap()]);
         let told = with_file(WHOLE, flags, &env).unwrap_err();
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].starts_with("--ca-file: server.ca_file: ") && told[0].contains(problem), "{told:?}");
@@ -365,6 +410,7 @@ fn sizes_counts_and_hosts_say_what_they_may_be() {
             "store_max = \"1KiB\"",
             "runner.store_max: must be a size from 1MiB to 1024TiB: 512KiB, 64MiB, 1GiB",
         ),
+        ("journal = \"often\"", "runner.journal: must be finish, failure or off"),
         ("store_max_files = 0", "runner.store_max_files: must be a whole number from 1 to 1000000"),
         ("max_calls = 70000", "runner.max_calls: must be a whole number from 2 to 1000"),
         (

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
-use downbeat::TransportChoice;
+use downbeat::{Journal, OnLapse, TransportChoice};
 
 use crate::duration as time;
 
@@ -32,6 +33,32 @@ pub(crate) fn time_limit(text: &str) -> Result<Duration, String> {
     time::parse(text).and_then(|limit| if limit.is_zero() { Err(longer.to_owned()) } else { Ok(limit) })
 }
 
+/// A time above zero, or `never`.
+pub(crate) fn time_or_never(text: &str) -> Result<Option<Duration>, String> {
+    if text.eq_ignore_ascii_case("never") {
+        return Ok(None);
+    }
+    time_limit(text).map(Some).map_err(|allowed| format!("{allowed}, or never"))
+}
+
+/// What becomes of a run whose lease is over.
+pub(crate) fn on_lapse(text: &str) -> Result<OnLapse, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "finish" => Ok(OnLapse::Finish),
+        "stop" => Ok(OnLapse::Stop),
+        _ => Err("finish or stop".to_owned()),
+    }
+}
+
+/// Writes what [`on_lapse`] reads.
+pub(crate) fn on_lapse_name(what: OnLapse) -> String {
+    match what {
+        OnLapse::Finish => "finish",
+        OnLapse::Stop => "stop",
+    }
+    .to_owned()
+}
+
 pub(crate) fn slots(text: &str) -> Result<u16, String> {
     number(text, SLOTS)
 }
@@ -40,7 +67,11 @@ pub(crate) fn max_calls(text: &str) -> Result<u16, String> {
     number(text, MAX_CALLS)
 }
 
-fn number(text: &str, bounds: (u16, u16)) -> Result<u16, String> {
+pub(crate) fn store_files(text: &str) -> Result<u32, String> {
+    number(text, STORE_FILES)
+}
+
+fn number<T: Copy + PartialOrd + fmt::Display + FromStr>(text: &str, bounds: (T, T)) -> Result<T, String> {
     let number = text.parse().ok().filter(|number| (bounds.0..=bounds.1).contains(number));
     number.ok_or_else(|| within(bounds))
 }
@@ -83,6 +114,11 @@ pub(crate) fn transport_name(choice: TransportChoice) -> String {
     .to_owned()
 }
 
+/// When results are written to the store: `finish`, `failure` or `off`.
+pub(crate) fn journal(text: &str) -> Result<Journal, String> {
+    text.parse().map_err(|()| "finish, failure or off".to_owned())
+}
+
 /// Bytes of the largest task, least and most.
 const TASK_SIZES: (u64, u64) = (64 << 10, 1 << 30);
 /// Bytes of a part of the store, least and most.
@@ -117,6 +153,13 @@ pub(crate) fn show_size(bytes: u64) -> String {
     let unit = UNITS.iter().find(|(_, unit)| bytes.is_multiple_of(*unit));
     unit.map_or_else(|| format!("{bytes}B"), |(name, unit)| format!("{}{name}", bytes / unit))
 }
+
+/// What a list of hosts in a file is.
+pub(crate) const HOSTS: &str = r#"a list of hosts: ["storage.example", "minio:9000", "*.example"]"#;
+/// What a command in a file is.
+pub(crate) const COMMAND: &str = r#"a list of texts: ["python3", "resize.py"]"#;
+/// What variables in a file are.
+pub(crate) const VARIABLES: &str = r#"a table of texts: { LANG = "C" }"#;
 
 /// A host from which payloads may be read: `host`, `host:port`, `*.domain`.
 pub(crate) fn host(text: &str) -> Result<String, String> {

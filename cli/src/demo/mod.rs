@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use downbeat::{Context, Handle, Runner, Summary, TaskError, Worker};
-use downbeat_sim::serve::{Fault, FaultKind, Options, Server, WorkflowStatus};
+use downbeat_server::http::{Fault, FaultKind, Options, Server, WorkflowStatus};
 use serde_json::{Value, json};
 
 use crate::exec;
-use crate::{clock, example, logs, run, say};
+use crate::scratch::Scratch;
+use crate::{clock, example, logs, output, run};
 use progress::Progress;
 
 const HELP: &str = "\
@@ -53,11 +54,11 @@ pub(crate) fn run(args: &Args, logs: &logs::Args) -> u8 {
     // The display says what happens; the outage would fill the log.
     logs::start(logs, "off");
     match play(args.orders) {
-        Ok(true) => say::DONE,
-        Ok(false) => say::FAILED,
+        Ok(true) => output::DONE,
+        Ok(false) => output::FAILED,
         Err(failure) => {
-            say::error(&failure);
-            say::FAILED
+            output::error(&failure);
+            output::FAILED
         }
     }
 }
@@ -83,7 +84,7 @@ fn play(orders: u32) -> Result<bool, String> {
     example::register(&server, WORKFLOW, &TASKS, &["order", "name"], LEASE)
         .map_err(|refused| refused.to_string())?;
     let url = server.url();
-    let scratch = Arc::new(run::Scratch::new().map_err(|error| error.to_string())?);
+    let scratch = Arc::new(Scratch::new().map_err(|error| error.to_string())?);
     let running = workers(&url, &scratch).start().map_err(|error| error.to_string())?;
     let stage = Stage { server: &server, start: clock::now(), orders };
     let progress = Progress::new(orders);
@@ -161,7 +162,7 @@ impl Stage<'_> {
         let Summary { tasks, failed, given_up, .. } = *summary;
         let cut_off = self.server.stats().tasks.timed_out;
         let (seconds, away) = (took.as_secs_f32(), (OUTAGE.1 - OUTAGE.0).as_secs_f32());
-        say::out(&format!(
+        output::out(&format!(
             "\n{completed} of {orders} orders completed in {seconds:.1} s. {} were run; {failed} of them failed and \
              were run again.\nThe server was away for {away:.1} s: {} waited for it, and {}, cut off on the way to a \
              worker, came again.\nLost: {given_up} results, {lost} orders.\n",
@@ -170,7 +171,7 @@ impl Stage<'_> {
             count(cut_off, "task"),
         ));
         if lost == 0 {
-            say::out(
+            output::out(
                 &"\nNext: `downbeat dev` is this server to play with, and `downbeat run --help` tells how to make \
                        a worker of a command.\n",
             );
@@ -191,7 +192,7 @@ enum Outage {
 }
 
 /// Two workers are closures, the third is a command.
-fn workers(url: &str, scratch: &Arc<run::Scratch>) -> Runner {
+fn workers(url: &str, scratch: &Arc<Scratch>) -> Runner {
     let check = |order: Value, context: &Context| {
         context.log("looked into the order");
         work(context, 150)?;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::say;
+use crate::output;
 
 /// How often a line is written where there is no terminal.
 const LINES: Duration = Duration::from_secs(1);
@@ -38,7 +38,7 @@ impl Progress {
         let line = format!("{:5.1} s  {text}", start.elapsed().as_secs_f32());
         match &self.bar {
             Some(bar) => bar.println(line),
-            None => say::out(&format!("{line}\n")),
+            None => output::out(&format!("{line}\n")),
         }
     }
 

@@ -4,14 +4,13 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use super::lines::Lines;
-use super::{Assignment, Command, Finished, Stop};
+use super::{Assignment, Command, Finished, Hooks, Stop, orphans, process, table, watchdog};
 use crate::clock;
 
 /// How much of a pipe is read or written at once.
@@ -29,20 +28,6 @@ const CREDENTIALS: [&str; 4] = [
     "CONDUCTOR_SERVER_AUTH_SECRET",
 ];
 
-/// The groups that are alive. A number leaves before its process is reaped, and so before it can be another's.
-static GROUPS: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
-
-fn groups() -> MutexGuard<'static, Vec<Pid>> {
-    GROUPS.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Ends every group that is still there: the process is about to end.
-pub(crate) fn end_all() {
-    for group in groups().iter() {
-        let _nobody = kill_process_group(*group, Signal::KILL);
-    }
-}
-
 /// What [`Child::attend`] waits for.
 #[derive(Clone, Copy)]
 enum Event {
@@ -57,6 +42,7 @@ pub(super) struct Child<'a> {
     child: std::process::Child,
     /// The process, and the group of the same number.
     group: Pid,
+    line: table::Line,
     /// Becomes readable when the process ends; `None` where there is no such thing.
     handle: Option<OwnedFd>,
     stdin: Option<ChildStdin>,
@@ -71,7 +57,8 @@ pub(super) struct Child<'a> {
 }
 
 impl<'a> Child<'a> {
-    pub(super) fn spawn(command: &Command, task: Assignment<'a>) -> io::Result<Self> {
+    pub(super) fn spawn(command: &Command, task: Assignment<'a>, hooks: Hooks<'_>) -> io::Result<Self> {
+        watchdog::be_there();
         let mut process = std::process::Command::new(&command.program);
         for name in CREDENTIALS.into_iter().chain(command.hidden.iter().map(String::as_str)) {
             process.env_remove(name);
@@ -84,7 +71,7 @@ impl<'a> Child<'a> {
             .env("DOWNBEAT_TASK_TYPE", task.task_type)
             .env("DOWNBEAT_RETRY_COUNT", task.retry_count.to_string())
             .env("DOWNBEAT_POLL_COUNT", task.poll_count.to_string())
-            .env("DOWNBEAT_RESULT", task.result)
+            .env(process::MARK, task.result)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -93,15 +80,19 @@ impl<'a> Child<'a> {
         if let Some(cwd) = &command.cwd {
             process.current_dir(cwd);
         }
+        let starting = table::starting();
         let mut child = process.spawn()?;
         let group = Pid::from_child(&child);
-        groups().push(group);
+        let since = process::started(group);
+        let line = table::enter(group, since, task.result);
+        drop(starting);
         let started = Self {
             stdin: child.stdin.take(),
             stdout: child.stdout.take(),
             stderr: child.stderr.take(),
             child,
             group,
+            line,
             handle: handle(group),
             input: task.input,
             output: Vec::new(),
@@ -109,6 +100,8 @@ impl<'a> Child<'a> {
             lines: Lines::default(),
             reaped: false,
         };
+        watchdog::started(group, since);
+        (hooks.started)(group.as_raw_nonzero().get(), since);
         started.unblock()?;
         Ok(started)
     }
@@ -230,9 +223,13 @@ impl<'a> Child<'a> {
 
 impl Child<'_> {
     fn reap(&mut self) -> io::Result<ExitStatus> {
-        groups().retain(|group| *group != self.group);
         self.reaped = true;
-        self.child.wait()
+        table::ending(self.line);
+        let status = self.child.wait();
+        table::leave(self.line);
+        watchdog::ended(self.group);
+        orphans::end();
+        status
     }
 }
 

@@ -21,6 +21,10 @@ fn shell(script: &str) -> Command {
 }
 
 fn run_with(command: &Command, input: &str, recalled: &dyn Fn() -> bool) -> Report {
+    run_until(command, input, &|| recalled().then_some(Recall::Drain))
+}
+
+fn run_until(command: &Command, input: &str, recalled: &dyn Fn() -> Option<Recall>) -> Report {
     let dir = tempfile::tempdir().unwrap();
     let task = Assignment {
         task_id: "task-1",
@@ -31,7 +35,7 @@ fn run_with(command: &Command, input: &str, recalled: &dyn Fn() -> bool) -> Repo
         input: input.as_bytes(),
         result: &dir.path().join("result"),
     };
-    let report = run(command, task, recalled);
+    let report = run(command, task, Hooks { recalled, started: &|_, _| {} });
     assert!(!task.result.exists(), "the result file stays");
     report
 }
@@ -43,7 +47,9 @@ fn run_script(script: &str) -> Report {
 fn failed(report: &Report) -> &str {
     match &report.end {
         End::Failed(reason) | End::Terminal(reason) => reason,
-        End::Completed | End::InProgress(_) | End::Recalled => panic!("not failed: {:?}", report.end),
+        End::Completed | End::InProgress(_) | End::GivenBack | End::Cancelled => {
+            panic!("not failed: {:?}", report.end)
+        }
     }
 }
 
@@ -228,7 +234,7 @@ fn a_recall_stops_the_command_and_leaves_no_result() {
         asked.get() > 2
     };
     let report = run_with(&shell("echo $$ >&2; sleep 600"), "{}", &recalled);
-    assert_eq!(report.end, End::Recalled);
+    assert_eq!(report.end, End::GivenBack);
     wait_until("the command is still there", || !is_alive(report.log.first().unwrap()));
 }
 
@@ -299,4 +305,85 @@ fn nothing_waits_for_a_slice_when_a_command_ends() {
     }
     // Twenty slices would be 2 s.
     assert!(start.elapsed() < Duration::from_millis(1_500), "{:?}", start.elapsed());
+}
+
+#[test]
+fn after_a_recall_only_a_complete_output_or_a_written_result_is_a_result() {
+    let recalled = |script: &str| {
+        let start = clock::now();
+        let recalled = move || start.elapsed() > Duration::from_millis(200);
+        let script = format!("trap '{script}' TERM; while :; do sleep 0.02; done");
+        run_with(&shell(&script), "{}", &recalled).end
+    };
+    for none in ["exit 0", "exit 1", "exit 100", "exit 75", "exit 130", "exit 143", "echo \"[]\"; exit 0"] {
+        assert_eq!(recalled(none), End::GivenBack, "{none}");
+    }
+    for none in ["printf \"{\"; exit 0", "echo \"{}\"; exit 1", "echo \"{}\"; exit 143"] {
+        assert_eq!(recalled(none), End::GivenBack, "{none}");
+    }
+    assert_eq!(recalled("echo \"{}\"; exit 0"), End::Completed);
+    assert!(matches!(recalled("echo \"{}\"; exit 100"), End::Terminal(_)));
+    let again = r#"echo "{\"callbackAfterSeconds\":7}" > "$DOWNBEAT_RESULT"; exit 75"#;
+    assert_eq!(recalled(again), End::InProgress(Duration::from_secs(7)));
+}
+
+#[test]
+fn a_cancelled_command_has_all_its_grace_and_a_drained_one_less_than_a_second() {
+    for (why, end, has_cleaned) in
+        [(Recall::Cancelled, End::Cancelled, true), (Recall::Drain, End::GivenBack, false)]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let cleaned = dir.path().join("cleaned");
+        let clean = format!("sleep 1.2; touch {}; echo \"{{}}\"; exit 0", cleaned.display());
+        let mut command = shell(&format!("trap '{clean}' TERM; while :; do sleep 0.02; done"));
+        command.grace = Duration::from_secs(60);
+        let start = clock::now();
+        let recalled = || (start.elapsed() > Duration::from_millis(200)).then_some(why);
+        let report = run_until(&command, "{}", &recalled);
+        assert_eq!((report.end, report.output.is_none()), (end, true));
+        assert_eq!(cleaned.exists(), has_cleaned, "{why:?}");
+        assert!(start.elapsed() < BOUND);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_group_and_its_start_are_told() {
+    let told = Cell::new(None);
+    let dir = tempfile::tempdir().unwrap();
+    let task = Assignment {
+        task_id: "task-1",
+        workflow_id: "workflow-1",
+        task_type: "greet",
+        retry_count: 0,
+        poll_count: 1,
+        input: b"{}",
+        result: &dir.path().join("result"),
+    };
+    let started = |group, tick| told.set(Some((group, tick)));
+    let script = "echo $$ >&2; cut -d ' ' -f 22 /proc/$$/stat >&2";
+    let report = run(&shell(script), task, Hooks { recalled: &|| None, started: &started });
+    let (group, tick): (i32, Option<u64>) = told.get().unwrap();
+    assert_eq!(report.log, [group.to_string(), tick.unwrap().to_string()]);
+}
+
+#[test]
+fn an_end_by_a_signal_is_held_until_it_is_known_whom_it_was_meant_for() {
+    for (script, after, given_back) in [
+        ("kill -TERM $$", 150, true),
+        ("kill -INT $$", 150, true),
+        ("kill -HUP $$", 150, true),
+        ("exit 143", 150, true),
+        ("exit 130", 150, true),
+        ("kill -TERM $$", 5_000, false),
+        ("exit 143", 5_000, false),
+        ("kill -KILL $$", 150, false),
+        ("exit 1", 150, false),
+    ] {
+        let start = clock::now();
+        let recalled = || start.elapsed() > Duration::from_millis(after);
+        let report = run_with(&shell(script), "{}", &recalled);
+        assert_eq!(report.end == End::GivenBack, given_back, "{script} {after}: {report:?}");
+        assert!(start.elapsed() < Duration::from_secs(4), "{script} was held too long");
+    }
 }

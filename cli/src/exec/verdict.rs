@@ -4,12 +4,13 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Command, End, Finished, Report, Stop};
+use super::{Command, End, Finished, Recall, Report, Stop};
 
 /// Exit code: the task is completed.
 const COMPLETED: i32 = 0;
@@ -43,11 +44,12 @@ pub(super) fn judge(command: &Command, result: &Path, finished: Finished) -> Rep
             let text = format!("the command ran longer than its time limit of {limit:?} and was stopped");
             report(End::Failed(text), None)
         }
+        Some(Stop::Recalled(Recall::Cancelled)) => report(End::Cancelled, None),
         // A command that ended with a result although it was asked to stop has a result.
-        Some(Stop::Recalled) if !matches!(status.code(), Some(COMPLETED | IN_PROGRESS | TERMINAL)) => {
-            report(End::Recalled, None)
+        Some(Stop::Recalled(Recall::Drain) | Stop::Elsewhere) if !has_result(status, &output, result) => {
+            report(End::GivenBack, None)
         }
-        Some(Stop::Recalled) | None => match status.code() {
+        Some(Stop::Recalled(Recall::Drain) | Stop::Elsewhere) | None => match status.code() {
             Some(COMPLETED) => match object(&output) {
                 Ok(output) => report(End::Completed, output),
                 Err(reason) => report(End::Failed(reason), None),
@@ -75,6 +77,28 @@ pub(super) fn judge(command: &Command, result: &Path, finished: Finished) -> Rep
         },
     };
     Report { log, ..judged }
+}
+
+/// Whether the end of a command that was asked to stop is a result: it said so by its exit code, and said it with a
+/// complete output or the file of `DOWNBEAT_RESULT`. Exit code 0 alone is what many a program makes of SIGTERM.
+pub(super) fn is_result(finished: &Finished, result: &Path) -> bool {
+    has_result(finished.status, &finished.output, result)
+}
+
+fn has_result(status: ExitStatus, output: &[u8], result: &Path) -> bool {
+    match status.code() {
+        Some(COMPLETED | TERMINAL) => matches!(object(output), Ok(Some(_))),
+        Some(IN_PROGRESS) => again(result, super::OUTPUT_MAX).is_ok(),
+        _ => false,
+    }
+}
+
+/// Whether a command was ended by one of the signals that ask for it, or by its own handler of it as shells tell.
+pub(super) fn is_asked_to_end(status: ExitStatus) -> bool {
+    /// SIGHUP, SIGINT, SIGTERM.
+    const ASKING: [i32; 3] = [1, 2, 15];
+    let number = status.signal().or_else(|| status.code().map(|code| code - 128));
+    number.is_some_and(|number| ASKING.contains(&number))
 }
 
 /// Standard output as an output: nothing is `{}`.

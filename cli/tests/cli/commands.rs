@@ -1,6 +1,6 @@
 //! Commands as workers: what each end of a command makes of its task, as the server has it.
 
-use downbeat_sim::serve::{Options, Server, Status, WorkflowStatus, WorkflowView};
+use downbeat_server::http::{Options, Server, Status, WorkflowStatus, WorkflowView};
 
 use super::harness::{Place, ended, is_alive, only, server, server_with, wait_for};
 

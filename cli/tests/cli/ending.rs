@@ -1,6 +1,8 @@
 //! Signals: what runs may finish, what cannot is given back, and nothing is lost or left behind.
 
-use downbeat_sim::serve::{Server, Status, WorkflowStatus};
+use std::io::Write;
+
+use downbeat_server::http::{Server, Status, WorkflowStatus};
 use rustix::process::Signal;
 
 use super::harness::{Place, ended, is_alive, only, server, wait_for, wait_for_tasks};
@@ -101,6 +103,31 @@ fn the_second_ctrl_c_ends_at_once_and_leaves_no_command() {
     let pid = pid.trim_start_matches("pid-").to_owned();
     wait_for("the end of the command", || (!is_alive(&pid)).then_some(()));
     assert_eq!(server.workflow(&id).unwrap().status, WorkflowStatus::Running);
+}
+
+#[test]
+fn a_signal_during_the_start_ends_the_run_well() {
+    let server = server(&["job"]);
+    let (place, url) = (Place::new(), server.url());
+    let id = server.schedule("job", "{}").unwrap();
+    // The start waits for its configuration until somebody writes it.
+    let pipe = place.path("downbeat.toml");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let [scratch, file] = ["scratch", "downbeat.toml"].map(|name| place.path(name).display().to_string());
+    std::fs::create_dir(&scratch).unwrap();
+    let mut downbeat = place.start(&["run", "--config", &file], &[("TMPDIR", &scratch)]);
+    // It opens as soon as somebody reads.
+    let mut configuration = std::fs::File::options().write(true).open(&pipe).unwrap();
+    downbeat.signal(Signal::TERM);
+    let text = format!("[server]\nurl = \"{url}\"\n[[worker]]\ntask = \"job\"\ncommand = [\"cat\"]\n");
+    // Without a reader there is nothing to write to.
+    drop(configuration.write_all(text.as_bytes()));
+    drop(configuration);
+    let status = downbeat.wait();
+    assert!(downbeat.log().contains("a signal came before the workers had begun"), "{}", downbeat.log());
+    assert_eq!(status.code(), Some(0), "{status:?}: {}", downbeat.log());
+    assert_eq!(server.workflow(&id).unwrap().tasks[0].status, Status::Scheduled);
+    assert_eq!(std::fs::read_dir(&scratch).unwrap().count(), 0, "a directory of this run is left behind");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use downbeat_sim::serve::{Options, Server, Status, TaskView, WorkflowStatus, WorkflowView};
+use downbeat_server::http::{Options, Server, Status, TaskView, WorkflowStatus, WorkflowView};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// The longest that anything is waited for.

@@ -5,6 +5,9 @@
 mod commands;
 mod ending;
 mod harness;
+mod outage;
+mod processes;
 mod servers;
 mod shows;
+mod store;
 mod usage;

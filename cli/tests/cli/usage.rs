@@ -82,6 +82,16 @@ fn the_example_file_is_good_and_explained() {
 }
 
 #[test]
+fn the_settings_that_exist_are_shown_without_a_file() {
+    let (code, out, err) = finish(&["explain", "--settings"]);
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert!(out.starts_with("## `[server]`\n") && out.contains("| `on_lapse` |"), "{out}");
+    for args in [&["explain"] as &[&str], &["check"], &["explain", "--settings", "a.toml"]] {
+        assert_eq!(finish(args).0, USAGE, "{args:?}");
+    }
+}
+
+#[test]
 fn half_of_the_credentials_are_an_error_that_does_not_show_them() {
     let mut command = binary(&["run", "--server", "http://127.0.0.1:1/api", "--task", "a", "--", "cat"]);
     let output = command.env("CONDUCTOR_AUTH_SECRET", "s3cret").output().unwrap();
@@ -100,4 +110,24 @@ fn completions_and_manual_page_are_written() {
     let (code, out, _) = finish(&["man"]);
     assert_eq!(code, Some(0));
     assert!(out.starts_with(".ie") && out.contains("DOWNBEAT_RESULT") && out.contains("demo"), "{out}");
+}
+
+#[test]
+fn the_unit_for_systemd_is_one_and_leaves_time_to_drain() {
+    let unit = include_str!("../../../docs/downbeat.service");
+    let value = |key: &str| unit.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).unwrap();
+    assert_eq!(value("KillMode"), "mixed");
+    assert!(value("TimeoutStopSec").parse::<u32>().unwrap() > 25 + 4);
+    // Only what is really there may be started, for systemd.
+    let start = value("ExecStart");
+    let (program, args) = start.split_once(' ').unwrap();
+    let place = Place::new();
+    let unit = unit.replace(program, env!("CARGO_BIN_EXE_downbeat"));
+    let file = place.write("downbeat.service", &unit);
+    let (code, _, err) = finish(&[args.split(' ').next().unwrap(), "--help"]);
+    assert_eq!(code, Some(0), "{err}");
+    match std::process::Command::new("systemd-analyze").arg("verify").arg(file).output() {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+        Err(error) => eprintln!("no systemd-analyze here: {error}"),
+    }
 }
