@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 
 use downbeat_core::drive::{Config, Site};
-use downbeat_core::machine::{Clock, Instant, SlotId};
+use downbeat_core::machine::{Clock, EntryId, Instant};
 use downbeat_core::ports::{Assignment, Cause, End, Executor, Progress, Unfit};
 use embedded_io::ErrorKind;
 use serde::{Deserialize, Serialize};
@@ -36,14 +36,14 @@ impl Args {
     /// # Errors
     /// Says how the program wants to be called.
     pub fn read() -> Result<Self, String> {
-        Self::of(std::env::args().skip(1).collect())
+        Self::from_words(std::env::args().skip(1).collect())
     }
 
     /// Reads these words, `URL TASK COUNT`.
     ///
     /// # Errors
     /// As [`Args::read`].
-    pub fn of(words: Vec<String>) -> Result<Self, String> {
+    pub fn from_words(words: Vec<String>) -> Result<Self, String> {
         let usage = || "usage: NAME http://HOST:PORT/api TASK COUNT".to_owned();
         let [url, task_type, count] = words.as_slice() else { return Err(usage()) };
         let rest = url.strip_prefix("http://").ok_or_else(usage)?.trim_end_matches('/');
@@ -103,7 +103,7 @@ impl Args {
 /// Why there is no connection.
 pub fn connect(host: &str, deadline: Instant) -> Result<TcpStream, Cause> {
     let address = host.to_socket_addrs().ok().and_then(|mut all| all.next()).ok_or(Cause::Resolve)?;
-    let left = SystemClock.now().until(deadline);
+    let left = deadline.saturating_duration_since(SystemClock.now());
     if left.is_zero() {
         return Err(Cause::Timeout);
     }
@@ -122,7 +122,7 @@ pub fn kind_of(error: &std::io::Error) -> ErrorKind {
 /// Greets, one step for each task.
 #[derive(Debug)]
 pub struct Greeter {
-    waiting: Vec<(SlotId, Person)>,
+    waiting: Vec<(EntryId, Person)>,
     /// Tasks run so far; others look at it.
     done: Rc<Cell<u32>>,
 }
@@ -136,17 +136,17 @@ impl Greeter {
 }
 
 impl Executor for Greeter {
-    fn start(&mut self, slot: SlotId, task: &Assignment<'_>) -> Result<(), Unfit> {
+    fn start(&mut self, entry: EntryId, task: &Assignment<'_>) -> Result<(), Unfit> {
         let person = serde_json::from_slice(task.input);
         let person = person.map_err(|_| Unfit { reason: "the input must be {\"name\": text}" })?;
-        self.waiting.push((slot, person));
+        self.waiting.push((entry, person));
         Ok(())
     }
 
-    fn step(&mut self, slot: SlotId, mut output: &mut [u8]) -> Progress {
+    fn step(&mut self, entry: EntryId, mut output: &mut [u8]) -> Progress {
         let room = output.len();
-        let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == slot) else {
-            return Progress::Done { end: End::Failed { reason: "nobody waits in this slot" }, output: 0 };
+        let Some(at) = self.waiting.iter().position(|(waiting, _)| *waiting == entry) else {
+            return Progress::Done { end: End::Failed { reason: "nobody waits in this entry" }, output: 0 };
         };
         let (_, person) = self.waiting.remove(at);
         self.done.set(self.done.get().saturating_add(1));
@@ -156,7 +156,7 @@ impl Executor for Greeter {
         }
     }
 
-    fn cancel(&mut self, slot: SlotId) {
-        self.waiting.retain(|(waiting, _)| *waiting != slot);
+    fn cancel(&mut self, entry: EntryId) {
+        self.waiting.retain(|(waiting, _)| *waiting != entry);
     }
 }

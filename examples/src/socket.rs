@@ -27,7 +27,7 @@ impl Socket {
 
     /// The stream, told how long its next operation may take.
     fn stream(&mut self) -> Result<&mut TcpStream, ErrorKind> {
-        let left = SystemClock.now().until(self.deadline);
+        let left = self.deadline.saturating_duration_since(SystemClock.now());
         if left.is_zero() {
             return Err(ErrorKind::TimedOut);
         }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use downbeat_core::machine::{Clock, Instant, SlotId};
+use downbeat_core::machine::{Clock, EntryId, Instant};
 use downbeat_core::ports::{Assignment, End, Executor, Progress, Unfit};
 use heapless::{String, Vec};
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,7 @@ struct Job {
     fails: bool,
 }
 
-/// The executor: a job for each slot.
+/// The executor: a job for each entry.
 pub struct Measurements {
     jobs: [Option<Job>; SLOTS],
     /// Tasks begun.
@@ -59,29 +59,29 @@ impl Measurements {
         Self { jobs: [const { None }; SLOTS], begun: 0 }
     }
 
-    fn job(&mut self, slot: SlotId) -> Option<&mut Option<Job>> {
-        self.jobs.get_mut(usize::from(slot.index()))
+    fn job(&mut self, entry: EntryId) -> Option<&mut Option<Job>> {
+        self.jobs.get_mut(usize::from(entry.index()))
     }
 }
 
 impl Executor for Measurements {
-    fn start(&mut self, slot: SlotId, task: &Assignment<'_>) -> Result<(), Unfit> {
+    fn start(&mut self, entry: EntryId, task: &Assignment<'_>) -> Result<(), Unfit> {
         let mut scratch = [0; TEXT_MAX];
         let Ok((order, _)) = serde_json_core::from_slice_escaped::<Order>(task.input, &mut scratch) else {
             return Err(Unfit { reason: "the input must be {sensor: text, samples: up to 16 integers}" });
         };
-        let until = BoardClock.now().after(Duration::from_millis(u64::from(order.hold_ms)));
+        let until = BoardClock.now().saturating_add(Duration::from_millis(u64::from(order.hold_ms)));
         let fails = task.retry_count < order.fails;
         self.begun = self.begun.saturating_add(1);
-        if let Some(place) = self.job(slot) {
+        if let Some(place) = self.job(entry) {
             *place = Some(Job { order, until, fails });
         }
         Ok(())
     }
 
-    fn step(&mut self, slot: SlotId, output: &mut [u8]) -> Progress {
+    fn step(&mut self, entry: EntryId, output: &mut [u8]) -> Progress {
         let failed = |reason| Progress::Done { end: End::Failed { reason }, output: 0 };
-        let Some(place) = self.job(slot) else { return failed("no such slot") };
+        let Some(place) = self.job(entry) else { return failed("no such entry") };
         let Some(Job { order, until, fails }) = place.take() else { return failed("no such job") };
         if BoardClock.now() < until {
             *place = Some(Job { order, until, fails });
@@ -102,8 +102,8 @@ impl Executor for Measurements {
         }
     }
 
-    fn cancel(&mut self, slot: SlotId) {
-        if let Some(place) = self.job(slot) {
+    fn cancel(&mut self, entry: EntryId) {
+        if let Some(place) = self.job(entry) {
             *place = None;
         }
     }

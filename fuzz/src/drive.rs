@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use downbeat_core::drive::{Buffers, Config, Demand, Key, Session, Site};
-use downbeat_core::machine::{Control, Instant, Policy, SlotId};
+use downbeat_core::machine::{Control, EntryId, Instant, Policy};
 use downbeat_core::ports::{Assignment, Cause, End, Executor, Progress, Unfit};
 
 use super::Source;
@@ -26,10 +26,10 @@ pub fn drive_session(data: &[u8]) {
         if source.is_empty() {
             // A server that is not there: what is left takes as long as the drain may.
             session.control(Control::Drain);
-            now = now.after(Duration::from_millis(50));
+            now = now.saturating_add(Duration::from_millis(50));
         }
         match session.next(now, &mut code) {
-            Demand::Turn => now = now.after(Duration::from_millis(1)),
+            Demand::Turn => now = now.saturating_add(Duration::from_millis(1)),
             Demand::Check => session.checked(source.below(8) == 0),
             Demand::Connect => {
                 let connected = !source.is_empty() && source.below(8) > 0;
@@ -44,12 +44,12 @@ pub fn drive_session(data: &[u8]) {
             Demand::Flush => session.flushed(Ok(())),
             Demand::Read(room) => {
                 assert!(!room.is_empty() && room.len() <= 256);
-                now = now.after(Duration::from_millis(1));
+                now = now.saturating_add(Duration::from_millis(1));
                 let read = read(&mut source, room);
                 session.received(read);
             }
             Demand::Wait { until } => {
-                let until = until.unwrap_or_else(|| now.after(Duration::from_secs(1)));
+                let until = until.unwrap_or_else(|| now.saturating_add(Duration::from_secs(1)));
                 assert!(until > now, "waits for the past");
                 now = until;
             }
@@ -90,23 +90,23 @@ fn read(source: &mut Source<'_>, room: &mut [u8]) -> Result<usize, Cause> {
 
 struct Code {
     steps: u8,
-    running: [Option<(SlotId, u8)>; 2],
+    running: [Option<(EntryId, u8)>; 2],
 }
 
 impl Executor for Code {
-    fn start(&mut self, slot: SlotId, task: &Assignment<'_>) -> Result<(), Unfit> {
+    fn start(&mut self, entry: EntryId, task: &Assignment<'_>) -> Result<(), Unfit> {
         if task.input.len() > 20 {
             return Err(Unfit { reason: "too long" });
         }
-        let before = self.running[usize::from(slot.index())].replace((slot, 0));
-        assert!(before.is_none(), "a slot that runs is started again");
+        let before = self.running[usize::from(entry.index())].replace((entry, 0));
+        assert!(before.is_none(), "an entry that runs is started again");
         Ok(())
     }
 
-    fn step(&mut self, slot: SlotId, output: &mut [u8]) -> Progress {
-        let place = &mut self.running[usize::from(slot.index())];
-        let Some((running, steps)) = place else { panic!("a slot that does not run is stepped") };
-        assert_eq!(*running, slot);
+    fn step(&mut self, entry: EntryId, output: &mut [u8]) -> Progress {
+        let place = &mut self.running[usize::from(entry.index())];
+        let Some((running, steps)) = place else { panic!("an entry that does not run is stepped") };
+        assert_eq!(*running, entry);
         if *steps < self.steps {
             *steps += 1;
             return Progress::Pending { wake: Instant::ZERO };
@@ -116,8 +116,8 @@ impl Executor for Code {
         Progress::Done { end: End::Completed, output: 2 }
     }
 
-    fn cancel(&mut self, slot: SlotId) {
-        let running = self.running[usize::from(slot.index())].take();
-        assert_eq!(running.map(|(running, _)| running), Some(slot));
+    fn cancel(&mut self, entry: EntryId) {
+        let running = self.running[usize::from(entry.index())].take();
+        assert_eq!(running.map(|(running, _)| running), Some(entry));
     }
 }

@@ -3,27 +3,17 @@
 use std::time::Duration;
 
 use downbeat_core::machine::{
-    Action, Answer, CallError, CallId, Control, Fault, Input, Instant, Outcome, Policy, Reply, SlotId,
+    Action, Answer, CallError, CallId, Control, EntryId, Fault, Input, Instant, Outcome, Policy, Reply,
     TaskKey, TaskMeta, TokenNews, Worker,
 };
 
 use super::source::Source;
 
-const FAULTS: [Fault; 7] = [
-    Fault::NotSent,
-    Fault::Unknown,
-    Fault::Unauthorized,
-    Fault::Throttled,
-    Fault::Server,
-    Fault::Rejected,
-    Fault::Unsupported,
-];
-
 /// Sees a step: the worker's policy, when, what it was told and what it answered.
 pub(crate) type Seer<'s> = &'s mut dyn FnMut(&Policy, Instant, Input, Action);
 
 /// No sequence of inputs breaks a bound, stops time, or makes the worker spin (S14, S15, S17, S19). The worker has two
-/// places.
+/// entries.
 pub(crate) fn steps(data: &[u8], see: Seer<'_>) {
     let mut source = Source::new(data);
     let policy = Policy {
@@ -31,12 +21,16 @@ pub(crate) fn steps(data: &[u8], see: Seer<'_>) {
         max_calls: 1 + u16::from(source.below(4)),
         authenticated: source.below(2) == 1,
         store: source.below(2) == 1,
-        ..if source.below(4) == 0 { Policy { concurrency: 1, ..Policy::seed() } } else { Policy::default() }
+        ..if source.below(4) == 0 {
+            Policy { concurrency: 1, ..Policy::ruby_sdk() }
+        } else {
+            Policy::default()
+        }
     };
     let Ok(mut worker) = Worker::<2>::new(policy, u64::from(source.byte())) else { return };
     let (mut now, mut calls, mut slots) = (Instant::ZERO, Vec::new(), Vec::new());
     while !source.is_empty() {
-        now = now.after(Duration::from_millis(u64::from(source.byte()).pow(2)));
+        now = now.saturating_add(Duration::from_millis(u64::from(source.byte()).pow(2)));
         let input = input(&mut source, &calls, &slots);
         if !settle(&mut worker, now, input, &policy, &mut calls, &mut slots, see) {
             return;
@@ -51,7 +45,7 @@ fn settle(
     mut input: Input,
     policy: &Policy,
     calls: &mut Vec<CallId>,
-    slots: &mut Vec<SlotId>,
+    slots: &mut Vec<EntryId>,
     see: Seer<'_>,
 ) -> bool {
     for round in 0.. {
@@ -70,41 +64,50 @@ fn settle(
                 assert_eq!(worker.step(now, Input::Tick), Action::Stopped);
                 return false;
             }
-            Action::Run { slot, .. } => slots.push(slot),
+            Action::Run { entry, .. } => slots.push(entry),
             Action::Poll { call, count, .. } => {
                 assert!((1..=policy.concurrency).contains(&count));
                 calls.push(call);
             }
             Action::Update { call, .. }
             | Action::Extend { call, .. }
+            | Action::Ask { call, .. }
             | Action::Refresh { call }
-            | Action::Refuse { call, .. }
+            | Action::GiveBack { call, .. }
             | Action::Spill { call, .. } => calls.push(call),
-            Action::Ignore { .. } | Action::Recall { .. } | Action::Discard { .. } => {}
+            Action::Ignore { .. }
+            | Action::Recall { .. }
+            | Action::Lapsed { .. }
+            | Action::Adopt { .. }
+            | Action::Discard { .. } => {}
         }
         input = Input::Tick;
     }
     true
 }
 
-fn input(source: &mut Source<'_>, calls: &[CallId], slots: &[SlotId]) -> Input {
+fn input(source: &mut Source<'_>, calls: &[CallId], slots: &[EntryId]) -> Input {
     let back = usize::from(source.below(6));
     let call =
         calls.iter().rev().nth(back).copied().unwrap_or_else(|| CallId::from_bits(u64::from(source.byte())));
-    let slot =
-        slots.iter().rev().nth(back).copied().unwrap_or_else(|| SlotId::new(u16::from(source.byte()), 0));
+    let entry =
+        slots.iter().rev().nth(back).copied().unwrap_or_else(|| EntryId::new(u16::from(source.byte()), 0));
     match source.below(8) {
         0 => Input::Tick,
         1 => {
             let key = TaskKey::from_u128(u128::from(source.below(5)));
             let response_timeout = Some(Duration::from_secs(u64::from(source.below(5))));
-            Input::Leased { call, task: TaskMeta { key, response_timeout } }
+            let retry_of = (source.below(4) == 0).then(|| TaskKey::from_u128(u128::from(source.below(5))));
+            let give_back_within =
+                (source.below(4) == 0).then(|| Duration::from_secs(u64::from(source.byte())));
+            let task = TaskMeta { retry_of, give_back_within, ..TaskMeta::new(key, response_timeout) };
+            Input::Leased { call, task }
         }
         2 | 3 => Input::Replied { call, reply: reply(source) },
-        4 => Input::Finished { slot, outcome: Outcome::Final },
+        4 => Input::Finished { entry, outcome: Outcome::Final },
         5 => {
             let callback_after = Duration::from_secs(u64::from(source.byte()));
-            Input::Finished { slot, outcome: Outcome::Yield { callback_after } }
+            Input::Finished { entry, outcome: Outcome::Yield { callback_after } }
         }
         6 => Input::Token(match source.below(2) {
             0 => TokenNews::Missing,
@@ -120,12 +123,13 @@ fn input(source: &mut Source<'_>, calls: &[CallId], slots: &[SlotId]) -> Input {
 }
 
 fn reply(source: &mut Source<'_>) -> Reply {
-    match source.below(11) {
+    match source.below(17) {
         0..=1 => Ok(Answer::Done),
         2 => Ok(Answer::Token { valid_for: Some(Duration::from_secs(u64::from(source.byte()))) }),
         3 => Ok(Answer::NoAuth),
+        4 => Ok(Answer::Ended),
         kind => {
-            let fault = FAULTS[usize::from(kind - 4)];
+            let fault = Fault::ALL[usize::from(kind - 5)];
             let retry_after = (source.below(4) == 0).then(|| Duration::from_secs(u64::from(source.byte())));
             Err(CallError { fault, retry_after })
         }

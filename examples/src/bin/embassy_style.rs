@@ -205,7 +205,7 @@ impl Reactor {
 
     /// Sleeps until something that a future waits for has come.
     fn sleep(&self) -> rustix::io::Result<()> {
-        let left = self.until.take().map(|until| SystemClock.now().until(until));
+        let left = self.until.take().map(|until| until.saturating_duration_since(SystemClock.now()));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         let streams = self.streams.take();
         let mut wanted: Vec<PollFd<'_>> =

@@ -39,7 +39,8 @@ impl Idle for Sleep {
         reason = "the machine's deadline is waited for, and nothing else can come"
     )]
     fn wait(&mut self, until: Option<Instant>) {
-        let left = until.map_or(Duration::from_millis(100), |until| SystemClock.now().until(until));
+        let left = until
+            .map_or(Duration::from_millis(100), |until| until.saturating_duration_since(SystemClock.now()));
         std::thread::sleep(left);
     }
 

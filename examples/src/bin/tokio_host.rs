@@ -7,14 +7,14 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use downbeat_core::machine::{
-    Action, Answer, CallError, CallId, Clock, Control, Fault, Input, Instant, Outcome, Policy, Reply, SlotId,
-    Worker,
+    Action, Answer, CallError, CallId, Clock, Control, EntryId, Fault, Input, Instant, Outcome, Policy,
+    Reply, Worker,
 };
 use downbeat_core::ports::Head;
 use downbeat_core::wire::target::{self, Target};
 use downbeat_core::wire::{
-    Accepted, CallKind, Element, Full, Ids, Out, Output, Status, TaskResult, TaskView, classify,
-    encode_extend, encode_give_back, tasks,
+    Accepted, CallKind, Element, Full, Ids, Out, Output, Status, TaskResult, TaskState, TaskView, classify,
+    encode_extend, encode_give_back, read_status, reason_instead, tasks,
 };
 use downbeat_examples::{Args, Person, SystemClock, greet};
 use reqwest::Client;
@@ -50,8 +50,8 @@ async fn main() -> Result<(), Failed> {
 enum Event {
     /// A call ended.
     Answered { call: CallId, purpose: Purpose, answer: Result<(Head, Vec<u8>), Fault> },
-    /// The user's code of a slot ended; the result as it goes to the server.
-    Ended { slot: SlotId, outcome: Outcome, body: Body },
+    /// The user's code of an entry ended; its output, if the input was one that it understands.
+    Ended { entry: EntryId, output: Option<Vec<u8>> },
 }
 
 /// What a call is for.
@@ -59,6 +59,7 @@ enum Event {
 enum Purpose {
     Poll,
     Update { take_next: bool },
+    Ask,
     Other,
 }
 
@@ -68,20 +69,25 @@ impl Purpose {
             Self::Poll => CallKind::Poll,
             Self::Update { take_next: true } => CallKind::UpdateV2,
             Self::Update { take_next: false } | Self::Other => CallKind::Update,
+            Self::Ask => CallKind::Other,
         }
     }
 }
 
-/// What a slot needs besides what the machine knows.
-struct Held {
+/// What an entry needs besides what the machine knows.
+struct HeldTask {
+    entry: EntryId,
+    /// Others as soon as a retry is adopted; so the result is encoded when the run is over.
     ids: Ids,
     polled: Vec<u8>,
-    result: Body,
+    lease: Duration,
+    /// What is reported, once it is known how the task ended.
+    result: Option<Body>,
 }
 
 struct Host {
     worker: Worker<SLOTS>,
-    held: [Option<Held>; SLOTS],
+    held: [Option<HeldTask>; SLOTS],
     client: Client,
     sender: Sender<Event>,
     /// What the machine is told next.
@@ -118,28 +124,38 @@ impl Host {
                 let target = target::poll(&self.args.task_type, WORKER, count, wait, None);
                 self.call(call, Purpose::Poll, target.ok(), Vec::new(), wait);
             }
-            Action::Update { call, slot, take_next, .. } => {
-                let body = self.held(slot).map_or_else(Vec::new, |held| held.result.0.clone());
+            Action::Update { call, entry, take_next, instead, .. } => {
+                let body = self.held(entry).map_or_else(Vec::new, |held| match instead {
+                    Some(why) => failed(&held.ids, Status::instead(why, reason_instead(why))).0,
+                    None => held.result.as_ref().map_or_else(Vec::new, |body| body.0.clone()),
+                });
                 let path = if take_next { target::UPDATE_V2 } else { target::UPDATE };
                 self.post(call, Purpose::Update { take_next }, path, body);
             }
-            Action::Extend { call, slot } => {
+            Action::Extend { call, entry } => {
                 let mut body = Body::default();
-                if let Some(held) = self.held(slot) {
-                    let _ = encode_extend(&held.ids.task, &held.ids.workflow, &mut body);
+                if let Some(held) = self.held(entry) {
+                    let _ = encode_extend(&held.ids.task, &held.ids.workflow, WORKER, held.lease, &mut body);
                 }
                 self.post(call, Purpose::Other, target::UPDATE, body.0);
             }
-            Action::Recall { slot } => self.give_back(slot),
+            Action::Ask { call, entry } => {
+                let target = self.held(entry).and_then(|held| target::task(&held.ids.task).ok());
+                self.call(call, Purpose::Ask, target, Vec::new(), Duration::ZERO);
+            }
+            // Whatever becomes of the outcome, the machine wants to be told that the run is over.
+            Action::Recall { entry, .. } => self.give_back(entry),
             // This example's server wants no token, and there is no store.
             Action::Refresh { call } => self.tell(Input::Replied { call, reply: Ok(Answer::NoAuth) }),
             Action::Spill { call, .. } => {
                 self.tell(Input::Replied { call, reply: Err(CallError::new(Fault::Rejected)) });
             }
             Action::Discard { .. }
+            | Action::Lapsed { .. }
+            | Action::Adopt { .. }
             | Action::Ignore { .. }
             | Action::Run { .. }
-            | Action::Refuse { .. }
+            | Action::GiveBack { .. }
             | Action::Wait { .. }
             | Action::Stopped => {}
         }
@@ -152,11 +168,12 @@ impl Host {
     /// Tells the machine of an event: of the tasks in an answer at once, of the rest after them.
     fn take(&mut self, event: Event) {
         match event {
-            Event::Ended { slot, outcome, body } => {
-                if let Some(held) = self.held(slot) {
-                    held.result = body;
+            Event::Ended { entry, output } => {
+                // The code of a task that was given back ends too, and nobody asks.
+                if let Some(held) = self.held(entry).filter(|held| held.result.is_none()) {
+                    held.result = Some(result(&held.ids, output.as_deref()));
+                    self.tell(Input::Finished { entry, outcome: Outcome::Final });
                 }
-                self.tell(Input::Finished { slot, outcome });
             }
             Event::Answered { call, purpose, answer } => {
                 let reply = match answer {
@@ -175,7 +192,15 @@ impl Host {
     }
 
     fn answered(&mut self, call: CallId, purpose: Purpose, head: &Head, body: &[u8]) -> Reply {
-        if classify(purpose.kind(), head, body)? == Accepted::Body {
+        let accepted = classify(purpose.kind(), head, body)?;
+        if matches!(purpose, Purpose::Ask) {
+            return Ok(match read_status(body) {
+                TaskState::Ended => Answer::Ended,
+                TaskState::TimedOut => Answer::TimedOut,
+                TaskState::InProgress | TaskState::Scheduled | TaskState::Unknown => Answer::Done,
+            });
+        }
+        if accepted == Accepted::Body {
             for element in tasks(body) {
                 match element {
                     Ok(Element::Task(task)) => self.leased(call, &task),
@@ -189,17 +214,27 @@ impl Host {
 
     fn leased(&mut self, call: CallId, task: &TaskView<'_>) {
         let action = self.worker.step(SystemClock.now(), Input::Leased { call, task: task.meta() });
-        if let Action::Run { slot, .. } = action {
-            let held = Held { ids: task.ids.clone(), polled: task.output.to_vec(), result: Body::default() };
-            if let Some(place) = self.held.get_mut(usize::from(slot.index())) {
+        if let Action::Run { entry, .. } = action {
+            let held = HeldTask {
+                entry,
+                ids: task.ids.clone(),
+                polled: task.output.to_vec(),
+                lease: task.response_timeout.unwrap_or_default(),
+                result: None,
+            };
+            if let Some(place) = self.held.get_mut(usize::from(entry.index())) {
                 *place = Some(held);
             }
-            let (ids, input, sender) = (task.ids.clone(), task.input.to_vec(), self.sender.clone());
+            let (input, sender) = (task.input.to_vec(), self.sender.clone());
             tokio::spawn(async move {
-                let body = work(&ids, &input);
-                drop(sender.send(Event::Ended { slot, outcome: Outcome::Final, body }).await);
+                drop(sender.send(Event::Ended { entry, output: work(&input) }).await);
             });
-        } else if let Action::Refuse { call, .. } = action {
+        } else if let Action::Adopt { entry, .. } = action {
+            // The run goes on for this task: what is told of it carries the new ids.
+            if let Some(held) = self.held(entry) {
+                held.ids = task.ids.clone();
+            }
+        } else if let Action::GiveBack { call, .. } = action {
             let (mut body, polled) = (Body::default(), task.polled_output());
             let _ = encode_give_back(&task.ids.task, &task.ids.workflow, WORKER, polled, &mut body);
             self.post(call, Purpose::Other, target::UPDATE, body.0);
@@ -207,19 +242,19 @@ impl Host {
     }
 
     /// The drain's time is over: the task goes back to the server.
-    fn give_back(&mut self, slot: SlotId) {
-        if let Some(held) = self.held(slot) {
+    fn give_back(&mut self, entry: EntryId) {
+        if let Some(held) = self.held(entry) {
             let polled = Output::new(&held.polled).unwrap_or_default();
             let mut body = Body::default();
             let _ = encode_give_back(&held.ids.task, &held.ids.workflow, WORKER, polled, &mut body);
-            held.result = body;
+            held.result = Some(body);
         }
         let outcome = Outcome::Yield { callback_after: Duration::from_secs(1) };
-        self.tell(Input::Finished { slot, outcome });
+        self.tell(Input::Finished { entry, outcome });
     }
 
-    fn held(&mut self, slot: SlotId) -> Option<&mut Held> {
-        self.held.get_mut(usize::from(slot.index()))?.as_mut()
+    fn held(&mut self, entry: EntryId) -> Option<&mut HeldTask> {
+        self.held.get_mut(usize::from(entry.index()))?.as_mut().filter(|held| held.entry == entry)
     }
 
     fn post(&self, call: CallId, purpose: Purpose, path: &str, body: Vec<u8>) {
@@ -228,11 +263,16 @@ impl Host {
 
     /// Sends a request by a task of its own; its answer becomes an event.
     fn call(&self, call: CallId, purpose: Purpose, target: Option<Target>, body: Vec<u8>, wait: Duration) {
-        let timeout = self.worker.policy().call_timeout + wait;
+        let policy = self.worker.policy();
+        let limit = match purpose {
+            Purpose::Poll | Purpose::Update { .. } => policy.report_timeout,
+            Purpose::Ask | Purpose::Other => policy.call_timeout,
+        };
+        let timeout = limit + wait;
         let request = target.map(|target| {
             let url = format!("http://{}{}{target}", self.args.host, self.args.base);
             let request = match purpose {
-                Purpose::Poll => self.client.get(url),
+                Purpose::Poll | Purpose::Ask => self.client.get(url),
                 Purpose::Update { .. } | Purpose::Other => {
                     self.client.post(url).header("content-type", "application/json").body(body)
                 }
@@ -250,15 +290,29 @@ impl Host {
     }
 }
 
-/// Runs the user's code and writes its result.
-fn work(ids: &Ids, input: &[u8]) -> Body {
-    let greeting = serde_json::from_slice::<Person>(input).map(|person| greet(&person));
-    let output = greeting.as_ref().ok().and_then(|greeting| serde_json::to_vec(greeting).ok());
-    let status = match &output {
+/// A report without an output.
+fn failed(ids: &Ids, status: Status<'_>) -> Body {
+    let (task_id, workflow_id) = (ids.task.as_str(), ids.workflow.as_str());
+    let output = Output::EMPTY;
+    let mut body = Body::default();
+    let _ =
+        TaskResult { task_id, workflow_id, worker_id: WORKER, status, output, logs: &[] }.encode(&mut body);
+    body
+}
+
+/// Runs the user's code; returns its output.
+fn work(input: &[u8]) -> Option<Vec<u8>> {
+    let person = serde_json::from_slice::<Person>(input).ok()?;
+    serde_json::to_vec(&greet(&person)).ok()
+}
+
+/// The result of a task, as it goes to the server.
+fn result(ids: &Ids, output: Option<&[u8]>) -> Body {
+    let status = match output {
         Some(_) => Status::Completed,
         None => Status::FailedTerminal { reason: "the input must be {\"name\": text}" },
     };
-    let output = output.as_deref().and_then(|raw| Output::new(raw).ok()).unwrap_or_default();
+    let output = output.and_then(|raw| Output::new(raw).ok()).unwrap_or_default();
     let (task_id, workflow_id) = (ids.task.as_str(), ids.workflow.as_str());
     let mut body = Body::default();
     let _ =
@@ -269,7 +323,7 @@ fn work(ids: &Ids, input: &[u8]) -> Body {
 /// Waits for an event, until the machine's deadline.
 async fn wait(until: Option<Instant>, events: &mut Receiver<Event>) -> Option<Event> {
     let Some(until) = until else { return events.recv().await };
-    let time = SystemClock.now().until(until);
+    let time = until.saturating_duration_since(SystemClock.now());
     tokio::time::timeout(time, events.recv()).await.ok().flatten()
 }
 

@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: wasm_host MODULE http://HOST:PORT/api TASK COUNT".into());
     }
     let module = std::fs::read(words.remove(0))?;
-    let args = Args::of(words)?;
+    let args = Args::from_words(words)?;
     let engine = Engine::default();
     let module = Module::new(&engine, &module)?;
     let host = Host { socket: Socket::new(&args.host), count: args.count, args };
@@ -76,7 +76,7 @@ fn lent(engine: &Engine) -> Result<Linker<Host>, wasmi::Error> {
         })
     })?;
     linker.func_wrap("host", "wait", |_: Caller<'_, Host>, until: u64| {
-        sleep(SystemClock.now().until(Instant::from_micros(until)));
+        sleep(Instant::from_micros(until).saturating_duration_since(SystemClock.now()));
     })?;
     linker.func_wrap("host", "control", |mut caller: Caller<'_, Host>, done: u32| {
         let host = caller.data_mut();

@@ -14,7 +14,7 @@ use core::panic::PanicInfo;
 
 use border::Host;
 use downbeat_core::drive::{Buffers, Config, Session, Site, run};
-use downbeat_core::machine::{Policy, SlotId};
+use downbeat_core::machine::{EntryId, Policy};
 use downbeat_core::ports::{Assignment, End, Executor, Progress, Unfit};
 use heapless::String;
 use serde::{Deserialize, Serialize};
@@ -32,13 +32,7 @@ fn work() -> Option<u32> {
     let mut memory = [0; 256];
     let mut words = border::settings(&mut memory)?.split(' ');
     let (host, base, task_type) = (words.next()?, words.next()?, words.next()?);
-    let config = Config {
-        site: Site { host, base },
-        task_type,
-        worker_id: "wasm",
-        domain: "",
-        key: None,
-    };
+    let config = Config { site: Site { host, base }, task_type, worker_id: "wasm", domain: "", key: None };
     let (mut receive, mut send) = ([0; 2_048], [0; 2_048]);
     let buffers = Buffers { receive: &mut receive, send: &mut send, token: &mut [] };
     let policy = Policy { concurrency: SLOTS as u16, ..Policy::DEFAULT };
@@ -67,21 +61,21 @@ struct Greeter<'d> {
 }
 
 impl Executor for Greeter<'_> {
-    fn start(&mut self, slot: SlotId, task: &Assignment<'_>) -> Result<(), Unfit> {
+    fn start(&mut self, entry: EntryId, task: &Assignment<'_>) -> Result<(), Unfit> {
         let unfit = Unfit { reason: "the input must be {\"name\": text}, and the name of at most 64 bytes" };
         let mut scratch = [0; NAME];
         let decoded = serde_json_core::from_slice_escaped::<Person>(task.input, &mut scratch);
         let (person, _) = decoded.map_err(|_| unfit)?;
         let mut greeting = String::new();
         write!(greeting, "Good morning, {}", person.name).map_err(|_| unfit)?;
-        if let Some(place) = self.greetings.get_mut(usize::from(slot.index())) {
+        if let Some(place) = self.greetings.get_mut(usize::from(entry.index())) {
             *place = Some(greeting);
         }
         Ok(())
     }
 
-    fn step(&mut self, slot: SlotId, output: &mut [u8]) -> Progress {
-        let greeting = self.greetings.get_mut(usize::from(slot.index())).and_then(Option::take);
+    fn step(&mut self, entry: EntryId, output: &mut [u8]) -> Progress {
+        let greeting = self.greetings.get_mut(usize::from(entry.index())).and_then(Option::take);
         self.done.set(self.done.get().saturating_add(1));
         let greeting = Greeting { greeting: greeting.as_deref().unwrap_or_default() };
         match serde_json_core::to_slice(&greeting, output) {
@@ -90,8 +84,8 @@ impl Executor for Greeter<'_> {
         }
     }
 
-    fn cancel(&mut self, slot: SlotId) {
-        if let Some(place) = self.greetings.get_mut(usize::from(slot.index())) {
+    fn cancel(&mut self, entry: EntryId) {
+        if let Some(place) = self.greetings.get_mut(usize::from(entry.index())) {
             *place = None;
         }
     }
