@@ -55,9 +55,24 @@ pub fn sources() -> Vec<Source> {
 /// The Rust of the documents is compiled and run with the doc tests.
 #[cfg(doctest)]
 mod documents {
+    #[doc = include_str!("../../README.md")]
+    struct Readme;
+
     #[doc = include_str!("../../docs/driver-contract.md")]
     struct DriverContract;
 
     #[doc = include_str!("../../docs/embedding.md")]
     struct Embedding;
+
+    #[doc = include_str!("../../core/README.md")]
+    struct Core;
+
+    #[doc = include_str!("../../transport-std/README.md")]
+    struct Library;
+
+    #[doc = include_str!("../../server/README.md")]
+    struct Server;
+
+    #[doc = include_str!("../../transport-mock/README.md")]
+    struct Mock;
 }

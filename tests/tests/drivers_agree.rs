@@ -16,7 +16,7 @@ use downbeat::{RawValue, TaskError};
 
 use downbeat_core::drive::{Buffers, Config, Demand, Session, Site};
 use downbeat_core::machine::{
-    self, Action, CallError, CallId, Clock, Fault, Input, Instant, Outcome, Policy, Reply, SlotId, TaskKey,
+    self, Action, CallError, CallId, Clock, EntryId, Fault, Input, Instant, Outcome, Policy, Reply, TaskKey,
     Worker,
 };
 use downbeat_core::ports::{
@@ -111,7 +111,7 @@ fn bare(mut script: Script) -> Vec<Call> {
     let mut bench = Bench::<4>::new(policy(), 1).unwrap();
     let clock = bench.clock().clone();
     let mut calls = Vec::new();
-    let mut held: Vec<(SlotId, u32)> = Vec::new();
+    let mut held: Vec<(EntryId, u32)> = Vec::new();
     let mut action = bench.tick();
     while clock.now() < UNTIL {
         action = match action {
@@ -127,9 +127,9 @@ fn bare(mut script: Script) -> Vec<Call> {
                 note(&mut calls, &clock, expect, answer, ms);
                 bring(&mut bench, call, &said, &mut held)
             }
-            Action::Update { call, slot, take_next, .. } => {
+            Action::Update { call, entry, take_next, .. } => {
                 let (said, ms) = script.reports.pop_front().unwrap_or((Nothing, 1));
-                let number = held.iter().find(|(of, _)| *of == slot).unwrap().1;
+                let number = held.iter().find(|(of, _)| *of == entry).unwrap().1;
                 let id = format!("t{number}");
                 let (result, _) = ending(&id, &format!("{{\"n\":{number}}}"));
                 let body = result.worker(WORKER).json();
@@ -140,9 +140,9 @@ fn bare(mut script: Script) -> Vec<Call> {
                 note(&mut calls, &clock, target.body(body), answer, ms);
                 bring(&mut bench, call, &said, &mut held)
             }
-            Action::Extend { call, slot } => {
+            Action::Extend { call, entry } => {
                 let (said, ms) = script.extensions.pop_front().unwrap_or((Nothing, 1));
-                let id = format!("t{}", held.iter().find(|(of, _)| *of == slot).unwrap().1);
+                let id = format!("t{}", held.iter().find(|(of, _)| *of == entry).unwrap().1);
                 let answer = answer(&said, Answer::accepted(&id), |_| Answer::accepted("t"));
                 note(&mut calls, &clock, Expect::extend(&id), answer, ms);
                 bring(&mut bench, call, &said, &mut held)
@@ -161,15 +161,15 @@ fn note(calls: &mut Vec<Call>, clock: &ManualClock, expect: Expect, answer: Answ
 }
 
 /// Tells the machine what a call brought; the user's code takes no time.
-fn bring(bench: &mut Bench<4>, call: CallId, said: &Said, held: &mut Vec<(SlotId, u32)>) -> Action {
+fn bring(bench: &mut Bench<4>, call: CallId, said: &Said, held: &mut Vec<(EntryId, u32)>) -> Action {
     let run = if let Task(number) = said { Some((*number, bench.lease(call, &task(*number)))) } else { None };
     let action = bench.reply(call, fault(said));
-    let Some((number, Action::Run { slot, .. })) = run else { return action };
+    let Some((number, Action::Run { entry, .. })) = run else { return action };
     assert!(matches!(action, Action::Wait { .. }), "one lane and one place: {action:?}");
-    held.retain(|(of, _)| of.index() != slot.index());
-    held.push((slot, number));
+    held.retain(|(of, _)| of.index() != entry.index());
+    held.push((entry, number));
     let outcome = ending("t", &format!("{{\"n\":{number}}}")).1;
-    bench.say(Input::Finished { slot, outcome })
+    bench.say(Input::Finished { entry, outcome })
 }
 
 /// The script of a transport that expects these calls and answers as the machine was told.
@@ -190,7 +190,7 @@ fn assert_times(calls: &[Call], transport: &ScriptedTransport, who: &str) {
 
 // ---------------------------------------------------------------- a small driver over a transport
 
-/// A driver as somebody who embeds would write it: one lane, payloads by slot.
+/// A driver as somebody who embeds would write it: one lane, payloads by entry.
 struct Small<'t> {
     worker: Worker<4>,
     clock: ManualClock,
@@ -211,8 +211,8 @@ impl Small<'_> {
                     let target: Target = target::poll("count", WORKER, count, wait, None).unwrap();
                     self.call(call, CallKind::Poll, Method::Get, &target, "");
                 }
-                Action::Update { call, slot, take_next, .. } => {
-                    let (_, body) = self.held[usize::from(slot.index())].clone().unwrap();
+                Action::Update { call, entry, take_next, .. } => {
+                    let (_, body) = self.held[usize::from(entry.index())].clone().unwrap();
                     let (kind, target) = if take_next {
                         (CallKind::UpdateV2, target::UPDATE_V2)
                     } else {
@@ -220,12 +220,12 @@ impl Small<'_> {
                     };
                     self.call(call, kind, Method::Post, target, &body);
                 }
-                Action::Extend { call, slot } => {
-                    let (id, _) = self.held[usize::from(slot.index())].clone().unwrap();
+                Action::Extend { call, entry } => {
+                    let (id, _) = self.held[usize::from(entry.index())].clone().unwrap();
                     let body = format!(r#"{{"taskId":"{id}","workflowInstanceId":"w1","extendLease":true}}"#);
                     self.call(call, CallKind::Update, Method::Post, target::UPDATE, &body);
                 }
-                Action::Discard { slot, .. } => self.held[usize::from(slot.index())] = None,
+                Action::Discard { entry, .. } => self.held[usize::from(entry.index())] = None,
                 other => panic!("this driver has no answer to {other:?}"),
             }
         }
@@ -235,7 +235,7 @@ impl Small<'_> {
         let content = if body.is_empty() { Content::None } else { Content::Json };
         let request = Request { method, target, content, body: body.as_bytes(), token: None };
         let mut sink = Collector::new();
-        let deadline = self.clock.now().after(Duration::from_secs(15));
+        let deadline = self.clock.now().saturating_add(Duration::from_secs(15));
         let reply = match self.transport.exchange(&request, deadline, &mut sink) {
             Ok(head) => classify(kind, &head, sink.body()).map(|_| machine::Answer::Done),
             Err(failure) => Err(CallError::new(failure.fault())),
@@ -254,11 +254,11 @@ impl Small<'_> {
 
     fn arrived(&mut self, call: CallId, task: &TaskView<'_>) -> Option<Input> {
         let input = Input::Leased { call, task: task.meta() };
-        let Action::Run { slot, .. } = self.worker.step(self.clock.now(), input) else { return None };
+        let Action::Run { entry, .. } = self.worker.step(self.clock.now(), input) else { return None };
         let id = task.ids.task.as_str();
         let (result, outcome) = ending(id, std::str::from_utf8(task.input).unwrap());
-        self.held[usize::from(slot.index())] = Some((id.to_owned(), result.worker(WORKER).json()));
-        Some(Input::Finished { slot, outcome })
+        self.held[usize::from(entry.index())] = Some((id.to_owned(), result.worker(WORKER).json()));
+        Some(Input::Finished { entry, outcome })
     }
 }
 
@@ -276,17 +276,17 @@ fn small(calls: &[Call]) {
 
 /// Runs the code in one step.
 struct Counting {
-    inputs: Vec<(SlotId, String)>,
+    inputs: Vec<(EntryId, String)>,
 }
 
 impl Executor for Counting {
-    fn start(&mut self, slot: SlotId, task: &Assignment<'_>) -> Result<(), Unfit> {
-        self.inputs.push((slot, String::from_utf8_lossy(task.input).into_owned()));
+    fn start(&mut self, entry: EntryId, task: &Assignment<'_>) -> Result<(), Unfit> {
+        self.inputs.push((entry, String::from_utf8_lossy(task.input).into_owned()));
         Ok(())
     }
 
-    fn step(&mut self, slot: SlotId, output: &mut [u8]) -> Progress {
-        let at = self.inputs.iter().position(|(of, _)| *of == slot).unwrap();
+    fn step(&mut self, entry: EntryId, output: &mut [u8]) -> Progress {
+        let at = self.inputs.iter().position(|(of, _)| *of == entry).unwrap();
         let (_, input) = self.inputs.remove(at);
         match ending("t", &input).1 {
             Outcome::Yield { callback_after } => {
@@ -302,8 +302,8 @@ impl Executor for Counting {
         }
     }
 
-    fn cancel(&mut self, slot: SlotId) {
-        self.inputs.retain(|(of, _)| *of != slot);
+    fn cancel(&mut self, entry: EntryId) {
+        self.inputs.retain(|(of, _)| *of != entry);
     }
 }
 

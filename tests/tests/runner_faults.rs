@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use downbeat::{Context, Event, RawValue, Runner, Running, StdClock, Summary, Worker};
 use downbeat_core::machine::{Clock, Instant};
-use downbeat_sim::serve::{Auth, CallKind, Fault, FaultKind, Options, Server, WorkflowStatus};
+use downbeat_server::http::{Auth, CallKind, Fault, FaultKind, Options, Server, WorkflowStatus};
 
 /// How long a run may take at the most.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -36,7 +36,7 @@ struct Run {
 }
 
 impl Run {
-    fn of(mut runner: Runner) -> Self {
+    fn new(mut runner: Runner) -> Self {
         let events = runner.events(100_000);
         Self { running: runner.start().unwrap(), events, clock: StdClock::new() }
     }
@@ -44,7 +44,7 @@ impl Run {
     /// Waits until `done`, which is asked after every event.
     fn until(&self, what: &str, mut done: impl FnMut() -> bool) -> Instant {
         while !done() {
-            assert!(self.clock.now() < Instant::ZERO.after(PATIENCE), "{what} took too long");
+            assert!(self.clock.now() < Instant::ZERO.saturating_add(PATIENCE), "{what} took too long");
             let _ = self.events.recv_timeout(Duration::from_millis(20));
         }
         self.clock.now()
@@ -74,7 +74,7 @@ fn survives(options: Options, tasks: u64, faults: &[Fault]) -> (Server, Summary)
     if let Some(auth) = auth {
         runner = runner.auth(auth.key, auth.secret);
     }
-    let run = Run::of(runner);
+    let run = Run::new(runner);
     run.until("the completion of all workflows", || completed(&server) == tasks);
     let summary = run.drained();
     assert_eq!(summary.given_up, 0, "{summary:?}");
@@ -161,7 +161,7 @@ fn a_server_without_update_v2_is_asked_for_it_once() {
 fn an_outage_is_gentle_and_its_end_is_noticed_soon() {
     let server = server(Options::default());
     let quiet = worker().policy(|policy| policy.failing.cap = Duration::from_secs(5));
-    let run = Run::of(Runner::builder(server.url()).signals(false).worker(quiet));
+    let run = Run::new(Runner::builder(server.url()).signals(false).worker(quiet));
     server.schedule(TASK, "{}").unwrap();
     run.until("the first task", || completed(&server) == 1);
     let before = server.stats().reset_connections;
@@ -169,13 +169,17 @@ fn an_outage_is_gentle_and_its_end_is_noticed_soon() {
     server.faults().add(Fault::new(FaultKind::Down).lasting(Duration::from_millis(200)));
     let down = server.faults().add(Fault::new(FaultKind::Reset));
     let began = run.clock.now();
-    run.until("the outage", || run.clock.now() > began.after(Duration::from_secs(4)));
+    run.until("the outage", || run.clock.now() > began.saturating_add(Duration::from_secs(4)));
     let tries = server.stats().reset_connections - before;
     assert!((2..=8).contains(&tries), "{tries} connections in an outage of 4 s");
     server.faults().remove(down);
     server.schedule(TASK, "{}").unwrap();
     let healed = run.clock.now();
     let back = run.until("the second task", || completed(&server) == 2);
-    assert!(healed.until(back) < Duration::from_secs(6), "{:?}", healed.until(back));
+    assert!(
+        back.saturating_duration_since(healed) < Duration::from_secs(6),
+        "{:?}",
+        back.saturating_duration_since(healed)
+    );
     let _ = run.drained();
 }

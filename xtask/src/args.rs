@@ -1,4 +1,4 @@
-//! Command-line words: `--name value` and `--switch`, nothing else.
+//! Command-line words: `--name value` and `--switch`, or names alone.
 
 use crate::process::Failure;
 
@@ -36,6 +36,16 @@ impl<'a> Args<'a> {
             }
         }
         Ok(())
+    }
+
+    /// All words, for a command that takes names and no options.
+    pub(crate) fn names(&self) -> Result<&'a [String], Failure> {
+        match self.words.iter().find(|word| word.starts_with('-')) {
+            None => Ok(self.words),
+            Some(word) => {
+                Err(Failure::new(format!("`{word}` is not understood; names alone are taken here")))
+            }
+        }
     }
 
     pub(crate) fn has(&self, switch: &str) -> bool {

@@ -1,9 +1,16 @@
 //! `cargo xtask ci`: the steps, in order.
 
+mod fast;
+mod publish;
+mod tools;
+
 use crate::args::Args;
 use crate::clock::Stopwatch;
 use crate::process::{Failure, cargo, release_binary, run};
-use crate::{demo, examples, firmware, page, process, purity, python_client, readme, real_server, scripts};
+use crate::{
+    demo, examples, firmware, kill, packages, page, process, purity, python_client, readme, real_server,
+    scripts,
+};
 
 /// How a step ended that did not fail.
 pub(crate) enum Done {
@@ -31,13 +38,17 @@ const fn step(
 
 /// Cheap steps first; `clippy`, `doc`, `test` and `release` build once each, all others use what those built.
 const STEPS: &[Step] = &[
-    step("fmt", "the code is formatted", "run `cargo fmt --all`", || sh("fmt --all --check")),
-    step("scripts", "shell scripts parse", "`bash -n FILE` shows the line", || passed(scripts::check)),
+    step("fmt", "the code is formatted", "run `cargo fmt --all`", fmt),
+    step("scripts", "shell scripts parse", "`bash -n FILE` shows the line", scripts_parse),
     step("deny", "licences, sources and bans of deny.toml", "see deny.toml and docs/dependencies.md", || {
-        sh("deny --locked check --hide-inclusion-graph bans licenses sources")
+        let words = ["--locked", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"];
+        tools::cargo_tool("deny", &words)
     }),
-    step("machete", "no unused dependency", "drop it from that Cargo.toml", || sh("machete")),
+    step("machete", "no unused dependency", "drop it from that Cargo.toml", || {
+        tools::cargo_tool("machete", &[])
+    }),
     step("clippy", "lints, warnings denied", "fix what clippy names; never `allow`", || {
+        tools::component("clippy", "cargo-clippy")?;
         sh("clippy --locked --workspace --all-targets --all-features -- -D warnings")
     }),
     step("doc", "documentation builds, private items too", "fix the link or the comment named", doc),
@@ -48,6 +59,24 @@ const STEPS: &[Step] = &[
         || sh("test --locked --workspace --all-features"),
     ),
     step(
+        "packages",
+        "no simulator and no mutants in `downbeat`, no HTTP in the simulator's library",
+        "`cargo tree -e normal,features -p PACKAGE` shows what pulls it in",
+        || passed(packages::check),
+    ),
+    step(
+        "publish",
+        "each published package has its metadata, README and licence, and is packed",
+        "complete that package's Cargo.toml or files",
+        || passed(publish::check),
+    ),
+    step(
+        "features",
+        "each published package builds without its features, and with each by itself",
+        "run `cargo check -p PACKAGE --no-default-features --features FEATURE`",
+        || passed(publish::features),
+    ),
+    step(
         "purity",
         "core has nothing of std or alloc",
         "find what pulls it in: `cargo tree -p downbeat-core -e features`",
@@ -56,9 +85,12 @@ const STEPS: &[Step] = &[
     step("release", "`cargo build --release` builds both binaries", "see the compiler's message", || {
         sh("build --locked --release")
     }),
-    step("seed-traces", "the seed's timing, to the millisecond", "read the case in tests/vectors", || {
-        passed(seed_traces)
-    }),
+    step(
+        "ruby-traces",
+        "the Ruby SDK's timing, to the millisecond",
+        "read the case in tests/vectors",
+        || passed(ruby_traces),
+    ),
     step("mutants", "every known mistake is caught by an oracle", "add the scenario that shows it", || {
         passed(|| simulate(&["mutants"]))
     }),
@@ -99,6 +131,12 @@ const STEPS: &[Step] = &[
         examples::step,
     ),
     step(
+        "kill",
+        "150 workflows, 5 kills of the runner, every second or third result refused: none lost, none left over",
+        "run `cargo xtask kill --seeds 1`; the runner's log is in target/kill",
+        kill::step,
+    ),
+    step(
         "firmware",
         "the core on a Cortex-M3 under QEMU, each kind of fault on line and server; its sizes",
         "run `cargo xtask firmware`; the console is in target/firmware",
@@ -118,16 +156,17 @@ const STEPS: &[Step] = &[
     ),
 ];
 
-/// Runs the steps, or those named by `--only`; ends with `N passed, N failed`.
+/// Runs the steps, those named by `--only`, or the few of `--fast`; ends with `N passed, N failed`.
 pub(crate) fn main(args: &Args<'_>) -> Result<(), Failure> {
-    args.known(&["--only"], &["--list"])?;
+    args.known(&["--only"], &["--list", "--fast"])?;
+    let all = if args.has("--fast") { fast::STEPS } else { STEPS };
     if args.has("--list") {
-        for step in STEPS {
+        for step in all {
             println!("{:<14} {}", step.name, step.checks);
         }
         return Ok(());
     }
-    let steps = select(&args.all("--only"))?;
+    let steps = select(all, &args.all("--only"))?;
     let (mut lines, mut skipped, mut passed) = (Vec::new(), Vec::new(), 0_u32);
     let whole = Stopwatch::start();
     for step in steps {
@@ -157,13 +196,16 @@ pub(crate) fn main(args: &Args<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-fn select(only: &[&str]) -> Result<Vec<&'static Step>, Failure> {
-    if let Some(unknown) = only.iter().find(|name| !STEPS.iter().any(|step| step.name == **name)) {
+fn select(all: &'static [Step], only: &[&str]) -> Result<Vec<&'static Step>, Failure> {
+    // The name it had before.
+    let only: Vec<&str> =
+        only.iter().map(|name| if *name == "seed-traces" { "ruby-traces" } else { name }).collect();
+    if let Some(unknown) = only.iter().find(|name| !all.iter().any(|step| step.name == **name)) {
         return Err(Failure::new(format!(
             "there is no step `{unknown}`; `cargo xtask ci --list` shows them"
         )));
     }
-    Ok(STEPS.iter().filter(|step| only.is_empty() || only.contains(&step.name)).collect())
+    Ok(all.iter().filter(|step| only.is_empty() || only.contains(&step.name)).collect())
 }
 
 fn report(lines: &[String], skipped: &[String], whole: &Stopwatch) {
@@ -175,6 +217,15 @@ fn report(lines: &[String], skipped: &[String], whole: &Stopwatch) {
     for line in skipped {
         println!("\n!!! {line}");
     }
+}
+
+fn fmt() -> Result<Done, Failure> {
+    tools::component("rustfmt", "rustfmt")?;
+    sh("fmt --all --check")
+}
+
+fn scripts_parse() -> Result<Done, Failure> {
+    passed(scripts::check)
 }
 
 /// One cargo command, written as on a command line.
@@ -206,7 +257,7 @@ fn simulate(args: &[&str]) -> Result<(), Failure> {
     run(process::command(release_binary("downbeat-sim")?).args(args))
 }
 
-fn seed_traces() -> Result<(), Failure> {
+fn ruby_traces() -> Result<(), Failure> {
     let simulator = release_binary("downbeat-sim")?;
-    run(process::command(simulator).args(["conform", "tests/vectors/seed-traces.json"]))
+    run(process::command(simulator).args(["conform", "tests/vectors/ruby-traces.json"]))
 }

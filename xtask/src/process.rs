@@ -105,6 +105,12 @@ pub(crate) fn release_binary(name: &str) -> Result<PathBuf, Failure> {
     }
 }
 
+/// The binary that the command line names, else the one that users build.
+pub(crate) fn named_or_release(named: Option<&str>, name: &str) -> Result<PathBuf, Failure> {
+    let path = named.map_or_else(|| release_binary(name), |path| Ok(PathBuf::from(path)))?;
+    path.canonicalize().context(|| path.display().to_string())
+}
+
 /// Whether a program of this name is on the path.
 pub(crate) fn on_path(name: &str) -> bool {
     std::env::var_os("PATH")
@@ -127,6 +133,15 @@ impl Guarded {
 
     pub(crate) fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends the process at once, and waits until it is gone.
+    pub(crate) fn kill(&mut self) -> std::io::Result<()> {
+        self.child.kill().and_then(|()| self.child.wait()).map(drop)
     }
 
     /// Asks the process to end and gives its exit code; `None` if it had to be killed or died of a signal.

@@ -11,7 +11,7 @@ use core::panic::PanicInfo;
 
 use downbeat_core::drive::{Buffers, Config, Idle, Link, Session, Site, run};
 use downbeat_core::http::embedded_io;
-use downbeat_core::machine::{Action, Clock, Control, Input, Instant, Policy, SlotId, TaskKey, Why, Worker};
+use downbeat_core::machine::{Action, Clock, Control, EntryId, Input, Instant, Policy, TaskKey, Why, Worker};
 use downbeat_core::ports::{Assignment, Cause, End, Executor, Progress, Unfit};
 
 #[panic_handler]
@@ -59,15 +59,15 @@ impl Link for Nowhere {
 }
 
 impl Executor for Nowhere {
-    fn start(&mut self, _: SlotId, _: &Assignment<'_>) -> Result<(), Unfit> {
+    fn start(&mut self, _: EntryId, _: &Assignment<'_>) -> Result<(), Unfit> {
         Ok(())
     }
 
-    fn step(&mut self, _: SlotId, _: &mut [u8]) -> Progress {
+    fn step(&mut self, _: EntryId, _: &mut [u8]) -> Progress {
         Progress::Done { end: End::Completed, output: 0 }
     }
 
-    fn cancel(&mut self, _: SlotId) {}
+    fn cancel(&mut self, _: EntryId) {}
 }
 
 struct Board(Cell<u64>);

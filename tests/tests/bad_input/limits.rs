@@ -1,7 +1,7 @@
 //! What is too large, too deep, elsewhere, or never accepted.
 
 use downbeat::{Context, RawValue, Runner, Worker};
-use downbeat_sim::serve::{CallKind, Fault, FaultKind, Options, Status, WorkflowStatus};
+use downbeat_server::http::{CallKind, Fault, FaultKind, Options, Status, WorkflowStatus};
 
 use crate::{Bench, assert_echoed, echo, faulty, first_attempt, quick, schedule, server};
 
@@ -9,11 +9,11 @@ use crate::{Bench, assert_echoed, echo, faulty, first_attempt, quick, schedule, 
 fn a_result_that_is_answered_with_500_every_time_blocks_no_other() {
     let server = server("stuck", Options::default());
     server.define_task(r#"{"name":"fine","responseTimeoutSeconds":5}"#).unwrap();
-    let fault = faulty(&server, Fault::new(FaultKind::Status(500)).on(&[CallKind::Update]).of_task("stuck"));
+    let fault = faulty(&server, Fault::new(FaultKind::Status(500)).on(&[CallKind::Update]).for_task("stuck"));
     let stuck = schedule(&server, "stuck", 1);
     let mut bench = Bench::start(&server.url(), [echo("stuck"), echo("fine")]);
     let rest = schedule(&server, "fine", 30);
-    let fine = |server: &downbeat_sim::serve::Server| {
+    let fine = |server: &downbeat_server::http::Server| {
         server.workflows().get(&WorkflowStatus::Completed).copied() == Some(30)
     };
     bench.wait("thirty others", |_| fine(&server));
@@ -26,7 +26,7 @@ fn a_result_that_is_answered_with_500_every_time_blocks_no_other() {
 }
 
 /// Answers of 500 so far.
-fn failed_answers(server: &downbeat_sim::serve::Server) -> u64 {
+fn failed_answers(server: &downbeat_server::http::Server) -> u64 {
     server.stats().answers.get(&500).copied().unwrap_or(0)
 }
 

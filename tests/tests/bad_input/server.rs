@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use downbeat::Runner;
-use downbeat_sim::serve::{Auth, CallKind, Fault, FaultKind, Options};
+use downbeat_server::http::{Auth, CallKind, Fault, FaultKind, Options};
 
 use crate::{Bench, assert_echoed, echo, faulty, schedule, server};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use downbeat::{Context, RawValue, Worker};
-use downbeat_sim::serve::{CallKind, Fault, FaultKind, Options, Status};
+use downbeat_server::http::{CallKind, Fault, FaultKind, Options, Status};
 
 use crate::{Bench, assert_echoed, echo, faulty, first_attempt, quick, schedule, server};
 

@@ -107,7 +107,7 @@ fn l1_every_task_ends() {
     let bound = LEASE + secs(30) + (LONGEST_RUN + secs(20)) * 12;
     for seed in 0..SEEDS {
         let mut world = faulty(seed, policy(4));
-        world.run_until(HEAL_AT.after(bound));
+        world.run_until(HEAL_AT.saturating_add(bound));
         assert_eq!(world.open_tasks(), 0, "seed {seed}: tasks never ended");
     }
 }
@@ -118,11 +118,11 @@ fn l2_every_result_is_accepted() {
     for seed in 0..SEEDS {
         let mut world = faulty(seed, policy(4));
         let waiting: Vec<_> =
-            world.held.iter().filter(|(_, (_, end))| end.is_some()).map(|(slot, _)| *slot).collect();
+            world.held.iter().filter(|(_, (_, end))| end.is_some()).map(|(entry, _)| *entry).collect();
         // A call that was sent just before the healing may take its whole time to fail.
         let timeout = world.worker.policy().call_timeout;
-        world.run_until(HEAL_AT.after(timeout + secs(30) + ROUND_TRIP * 2));
-        let left: Vec<_> = waiting.into_iter().filter(|slot| world.held.contains_key(slot)).collect();
+        world.run_until(HEAL_AT.saturating_add(timeout + secs(30) + ROUND_TRIP * 2));
+        let left: Vec<_> = waiting.into_iter().filter(|entry| world.held.contains_key(entry)).collect();
         assert_eq!(left, [], "seed {seed}: results never accepted");
     }
 }
@@ -135,7 +135,7 @@ fn l3_a_task_in_the_queue_is_asked_for() {
         let arrival = Instant::from_millis(10_000 + seed * 7);
         world.arrive(arrival, 1);
         let limit = world.worker.policy().poll_interval + ROUND_TRIP * 2;
-        world.run_until(arrival.after(limit));
+        world.run_until(arrival.saturating_add(limit));
         let ran = world.record.iter().any(|(_, _, action)| matches!(action, Action::Run { .. }));
         assert!(ran, "seed {seed}: the task was not taken within {limit:?}");
     }
@@ -147,14 +147,14 @@ fn l4_a_drain_ends() {
     for seed in 0..SEEDS {
         let mut world = faulty(seed, policy(4));
         // Leases of answers lost before the healing are over by then. One task arrives with the drain.
-        let start = HEAL_AT.after(secs(30)).after(Duration::from_millis(seed * 13));
-        world.arrive(start.before(Duration::from_millis(1)), 77);
+        let start = HEAL_AT.saturating_add(secs(30)).saturating_add(Duration::from_millis(seed * 13));
+        world.arrive(start.saturating_sub(Duration::from_millis(1)), 77);
         world.control(start, Control::Drain);
-        world.run_until(start.after(secs(100)));
+        world.run_until(start.saturating_add(secs(100)));
         let policy = *world.worker.policy();
         let limit = policy.drain_timeout.unwrap_or(Duration::ZERO) + policy.recall_timeout;
         let Some(stopped) = world.stopped else { panic!("seed {seed}: never stopped") };
-        assert!(stopped <= start.after(limit), "seed {seed}: stopped at {stopped:?}");
+        assert!(stopped <= start.saturating_add(limit), "seed {seed}: stopped at {stopped:?}");
         assert!(world.polls_since(start).is_empty(), "seed {seed}: polled while draining");
         let dropped: Vec<_> = world.lapsed.iter().filter(|at| **at > start).collect();
         assert!(dropped.is_empty(), "seed {seed}: S13: a task was left to its lease: {dropped:?}");
@@ -167,7 +167,7 @@ fn l5_a_token_is_had_once_the_issuer_is_well() {
     for seed in 0..SEEDS {
         let mut world = World::new(Policy { authenticated: true, ..policy(1) }, seed, HEAL_AT);
         let limit = world.worker.policy().auth.cap + ROUND_TRIP;
-        world.run_until(HEAL_AT.after(limit));
+        world.run_until(HEAL_AT.saturating_add(limit));
         assert!(!world.polls_since(Instant::ZERO).is_empty(), "seed {seed}: no token, so no poll");
     }
 }
@@ -191,7 +191,7 @@ fn l7_a_pause_ends_with_a_poll() {
         world.control(Instant::from_secs(5), Control::Pause);
         world.control(Instant::from_secs(60), Control::Resume);
         let limit = world.worker.policy().poll_interval;
-        world.run_until(Instant::from_secs(60).after(limit));
+        world.run_until(Instant::from_secs(60).saturating_add(limit));
         assert_eq!(world.polls_since(Instant::from_secs(60)).len(), 1, "seed {seed}");
         let paused = world.polls_since(Instant::from_secs(5)).len();
         assert_eq!(paused, 1, "seed {seed}: S12: polled while paused");

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::time::Duration;
 
 use downbeat_core::machine::{
-    Action, Answer, CallError, CallId, Control, Fault, Input, Instant, Loss, Outcome, Policy, Reply, SlotId,
+    Action, Answer, CallError, CallId, Control, EntryId, Fault, Input, Instant, Loss, Outcome, Policy, Reply,
     TaskKey, TaskMeta, Worker,
 };
 
@@ -23,20 +23,20 @@ pub(crate) struct World {
     pub(crate) worker: Worker<4>,
     pub(crate) now: Instant,
     pub(crate) record: Vec<Row>,
-    /// Tasks that the worker runs or reports, by slot; with the outcome once there is one.
-    pub(crate) held: BTreeMap<SlotId, (TaskKey, Option<Outcome>)>,
+    /// Tasks that the worker runs or reports, by entry; with the outcome once there is one.
+    pub(crate) held: BTreeMap<EntryId, (TaskKey, Option<Outcome>)>,
     /// Tasks that ended at the server, and how often a final report had effect.
     pub(crate) ended: BTreeMap<TaskKey, u32>,
     /// Slots from which a final outcome of a task was sent.
-    pub(crate) senders: BTreeMap<TaskKey, Vec<SlotId>>,
+    pub(crate) senders: BTreeMap<TaskKey, Vec<EntryId>>,
     /// Leases that lapsed, with their times.
     pub(crate) lapsed: Vec<Instant>,
     pub(crate) discarded: Vec<(Instant, Loss, Option<Outcome>)>,
     pub(crate) stopped: Option<Instant>,
     heal_at: Instant,
     queue: VecDeque<TaskKey>,
-    /// Reports and spills in flight: an accepted one frees its slot.
-    reports: BTreeMap<CallId, SlotId>,
+    /// Reports and spills in flight: an accepted one frees its entry.
+    reports: BTreeMap<CallId, EntryId>,
     /// Tasks in a worker's hands: which delivery, and until when.
     leased: BTreeMap<TaskKey, u64>,
     long_poll: Option<(CallId, u16)>,
@@ -63,7 +63,7 @@ enum Event {
     },
     LongPollOver(CallId),
     Finish {
-        slot: SlotId,
+        entry: EntryId,
         yields: bool,
     },
     Lapse {
@@ -77,9 +77,9 @@ enum Event {
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Request {
     Poll { count: u16, wait: Duration },
-    Update { slot: SlotId, take_next: bool },
-    Extend { slot: SlotId },
-    Refuse { task: TaskKey },
+    Update { entry: EntryId, take_next: bool },
+    Extend { entry: EntryId },
+    GiveBack { task: TaskKey },
     Refresh,
 }
 
@@ -159,12 +159,12 @@ impl World {
                     self.reply(call, Vec::new());
                 }
             }
-            Event::Finish { slot, yields } => {
+            Event::Finish { entry, yields } => {
                 let callback_after = Duration::from_secs(20);
                 let outcome = if yields { Outcome::Yield { callback_after } } else { Outcome::Final };
-                if let Some((_, end)) = self.held.get_mut(&slot) {
+                if let Some((_, end)) = self.held.get_mut(&entry) {
                     *end = Some(outcome);
-                    self.tell(Input::Finished { slot, outcome });
+                    self.tell(Input::Finished { entry, outcome });
                 }
             }
             Event::Lapse { task, delivery } => {
@@ -198,23 +198,23 @@ impl World {
             Request::Poll { count, wait } => {
                 if self.queue.is_empty() && answered && !wait.is_zero() {
                     self.long_poll = Some((call, count));
-                    self.plan(self.now.after(wait), Event::LongPollOver(call));
+                    self.plan(self.now.saturating_add(wait), Event::LongPollOver(call));
                     return;
                 }
                 tasks = self.take(count);
             }
-            Request::Update { slot, take_next } => {
-                self.report(slot);
+            Request::Update { entry, take_next } => {
+                self.report(entry);
                 tasks = if take_next { self.take(1) } else { tasks };
             }
-            Request::Extend { slot } => {
-                if let Some((task, _)) = self.held.get(&slot).copied() {
+            Request::Extend { entry } => {
+                if let Some((task, _)) = self.held.get(&entry).copied() {
                     self.extend(task);
                 }
             }
-            Request::Refuse { task } => {
+            Request::GiveBack { task } => {
                 self.leased.remove(&task);
-                self.plan(self.now.after(Duration::from_secs(1)), Event::Requeue(task));
+                self.plan(self.now.saturating_add(Duration::from_secs(1)), Event::Requeue(task));
             }
             Request::Refresh => {
                 let token = Event::Answer { call, tasks: Vec::new(), failed: None, token: true };
@@ -230,20 +230,20 @@ impl World {
                 failed: Some((Fault::Unknown, false)),
                 token: false,
             };
-            self.plan(self.now.after(Duration::from_secs(8)), lost);
+            self.plan(self.now.saturating_add(Duration::from_secs(8)), lost);
         }
     }
 
     /// The first report of a delivery counts; later ones are taken and ignored.
-    fn report(&mut self, slot: SlotId) {
-        let Some((task, Some(outcome))) = self.held.get(&slot).copied() else { return };
+    fn report(&mut self, entry: EntryId) {
+        let Some((task, Some(outcome))) = self.held.get(&entry).copied() else { return };
         if self.leased.remove(&task).is_none() {
             return;
         }
         match outcome {
             Outcome::Final => *self.ended.entry(task).or_default() += 1,
             Outcome::Yield { callback_after } => {
-                self.plan(self.now.after(callback_after), Event::Requeue(task))
+                self.plan(self.now.saturating_add(callback_after), Event::Requeue(task))
             }
         }
     }
@@ -262,7 +262,7 @@ impl World {
         let delivery = self.serial;
         if let Some(known) = self.leased.get_mut(&task) {
             *known = delivery;
-            self.plan(self.now.after(LEASE), Event::Lapse { task, delivery });
+            self.plan(self.now.saturating_add(LEASE), Event::Lapse { task, delivery });
         }
     }
 
@@ -274,7 +274,7 @@ impl World {
 
     fn answer(&mut self, call: CallId, tasks: &[TaskKey], failed: Option<(Fault, bool)>, token: bool) {
         for task in tasks {
-            let task = TaskMeta { key: *task, response_timeout: Some(LEASE) };
+            let task = TaskMeta::new(*task, Some(LEASE));
             let _ = self.step(Input::Leased { call, task });
         }
         let retry_after = |asked: bool| asked.then_some(Duration::from_secs(2));
@@ -284,8 +284,8 @@ impl World {
             Some((fault, asked)) => Err(CallError { fault, retry_after: retry_after(asked) }),
         };
         let reported = self.reports.remove(&call);
-        if let Some(slot) = reported.filter(|_| reply.is_ok()) {
-            self.held.remove(&slot);
+        if let Some(entry) = reported.filter(|_| reply.is_ok()) {
+            self.held.remove(&entry);
         }
         self.tell(Input::Replied { call, reply });
     }
@@ -314,43 +314,48 @@ impl World {
 
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Run { slot, key } => {
+            Action::Run { entry, key } => {
                 // The task's yield was accepted, or it would not be here: its old entry is over.
                 self.held.retain(|_, (held, _)| *held != key);
                 assert!(
-                    self.held.insert(slot, (key, None)).is_none(),
-                    "S1: the slot of a running task is given again"
+                    self.held.insert(entry, (key, None)).is_none(),
+                    "S1: the entry of a running task is given again"
                 );
                 let run = Duration::from_micros(self.below(LONGEST_RUN.as_micros() as u64));
                 let yields = self.below(8) == 0;
-                self.plan(self.now.after(run), Event::Finish { slot, yields });
+                self.plan(self.now.saturating_add(run), Event::Finish { entry, yields });
             }
-            Action::Refuse { call, key } => self.send(call, Request::Refuse { task: key }),
-            Action::Recall { slot } => {
-                self.plan(self.now, Event::Finish { slot, yields: true });
+            Action::GiveBack { call, key } => self.send(call, Request::GiveBack { task: key }),
+            Action::Recall { entry, .. } => {
+                self.plan(self.now, Event::Finish { entry, yields: true });
             }
             Action::Refresh { call } => self.send(call, Request::Refresh),
-            Action::Extend { call, slot } => self.send(call, Request::Extend { slot }),
-            Action::Update { call, slot, take_next, .. } => {
-                if let Some((task, Some(Outcome::Final))) = self.held.get(&slot) {
-                    self.senders.entry(*task).or_default().push(slot);
+            Action::Extend { call, entry } => self.send(call, Request::Extend { entry }),
+            Action::Update { call, entry, take_next, .. } => {
+                if let Some((task, Some(Outcome::Final))) = self.held.get(&entry) {
+                    self.senders.entry(*task).or_default().push(entry);
                 }
-                self.reports.insert(call, slot);
-                self.send(call, Request::Update { slot, take_next });
+                self.reports.insert(call, entry);
+                self.send(call, Request::Update { entry, take_next });
             }
             Action::Poll { call, count, wait } => self.send(call, Request::Poll { count, wait }),
-            Action::Spill { call, slot } => {
-                self.reports.insert(call, slot);
+            Action::Spill { call, entry, .. } => {
+                self.reports.insert(call, entry);
                 self.reply(call, Vec::new());
             }
-            Action::Discard { slot, why } => {
-                let Some((_, outcome)) = self.held.remove(&slot) else { panic!("S1: {slot:?} ended twice") };
+            Action::Discard { entry, why } => {
+                let Some((_, outcome)) = self.held.remove(&entry) else {
+                    panic!("S1: {entry:?} ended twice")
+                };
                 self.discarded.push((self.now, why, outcome));
             }
             Action::Stopped => {
                 self.stopped.get_or_insert(self.now);
             }
-            Action::Ignore { .. } | Action::Wait { .. } => {}
+            // In this world every task that runs is wanted.
+            Action::Ask { call, .. } => self.reply(call, Vec::new()),
+            Action::Adopt { entry, key } => panic!("{entry:?}: {key:?} is nobody's retry"),
+            Action::Lapsed { .. } | Action::Ignore { .. } | Action::Wait { .. } => {}
         }
     }
 
@@ -375,7 +380,7 @@ impl World {
     fn plan_soon(&mut self, event: Event) {
         let half = ROUND_TRIP.as_micros() as u64 / 2;
         let way = 100 + self.below(half - 100);
-        self.plan(self.now.after(Duration::from_micros(way)), event);
+        self.plan(self.now.saturating_add(Duration::from_micros(way)), event);
     }
 
     fn plan(&mut self, at: Instant, event: Event) {

@@ -140,7 +140,7 @@ pub(crate) fn run(
             )))
         })?;
         // A fault that has had its hits is in force no more.
-        rows.extend(round.iter().map(|order| Row::of(order.name, order.count, order.count)));
+        rows.extend(round.iter().map(|order| Row::new(order.name, order.count, order.count)));
     }
     Ok((rows, cases))
 }
@@ -158,9 +158,9 @@ pub(crate) fn tokens(faults: &Faults, board: &mut Board) -> Result<Vec<Row>, Fai
     });
     hit.unwrap_or_else(|| Err(Failure::new("the firmware asked for no new token")))?;
     Ok(vec![
-        Row::of("401, the token's time was over", 1, expired),
-        Row::of("401, all tokens revoked", 1, revoked - expired),
-        Row::of("token refused at first, 500", 1, 1),
+        Row::new("401, the token's time was over", 1, expired),
+        Row::new("401, all tokens revoked", 1, revoked - expired),
+        Row::new("token refused at first, 500", 1, 1),
     ])
 }
 

@@ -1,6 +1,7 @@
 //! `downbeat-sim serve`: the model of the server, with faults on request.
 
 use std::path::Path;
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -27,6 +28,8 @@ pub(crate) fn start(simulator: &Path, auth: bool) -> Result<(Guarded, Server), F
     if auth {
         serve.arg("--auth").arg(format!("{KEY}:{SECRET}")).args(["--token-life", TOKEN_LIFE]);
     }
+    // It would say where it listens, which the caller does.
+    serve.stdout(Stdio::null());
     let mut process = Guarded::start(&mut serve, Duration::from_secs(5))?;
     let up = clock::wait_for(Duration::from_secs(10), Duration::from_millis(50), || {
         if process.has_ended() {

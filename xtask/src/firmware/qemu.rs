@@ -34,7 +34,7 @@ pub(crate) enum End {
 }
 
 impl End {
-    const fn of(code: Option<i32>) -> Self {
+    const fn from_code(code: Option<i32>) -> Self {
         match code {
             Some(0) => Self::Well,
             Some(1) => Self::Setup,
@@ -80,7 +80,7 @@ impl Board {
         if !self.qemu.has_ended() {
             return Ok(());
         }
-        let end = End::of(self.qemu.terminate());
+        let end = End::from_code(self.qemu.terminate());
         Err(Failure::new(format!("the firmware ended before its time: {end}{}", self.complaint())))
     }
 
@@ -90,7 +90,7 @@ impl Board {
             ask();
             self.qemu.has_ended().then_some(())
         });
-        ended.map(|()| End::of(self.qemu.terminate()))
+        ended.map(|()| End::from_code(self.qemu.terminate()))
     }
 
     /// What QEMU itself had to complain of, where it did.

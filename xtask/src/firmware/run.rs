@@ -100,9 +100,9 @@ fn parts(server: &Server, bridge: &Bridge, board: &mut Board, workflows: u32) ->
     if let Some(faults) = &server.faults {
         let stats = faults.stats()?;
         println!("the server's own count: {}", stats["tasks"]);
-        rows.push(Row::of("lease extended", 1, stats["requests"]["extend"].as_u64().unwrap_or(0)));
+        rows.push(Row::new("lease extended", 1, stats["requests"]["extend"].as_u64().unwrap_or(0)));
     }
-    rows.extend(bridge.tally().rows().map(|(name, hits)| Row::of(name, 1, u64::from(hits))));
+    rows.extend(bridge.tally().rows().map(|(name, hits)| Row::new(name, 1, u64::from(hits))));
     table::judge(&rows)?;
     drain(server, bridge, board)
 }

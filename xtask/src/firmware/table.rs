@@ -11,7 +11,7 @@ pub(crate) struct Row {
 
 impl Row {
     /// A kind that has to hit at least `wanted` times.
-    pub(crate) fn of(name: &str, wanted: u64, hits: u64) -> Self {
+    pub(crate) fn new(name: &str, wanted: u64, hits: u64) -> Self {
         Self { name: name.to_owned(), wanted, hits }
     }
 }

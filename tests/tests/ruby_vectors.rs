@@ -1,4 +1,4 @@
-//! `Policy::seed()` makes the calls that the Ruby class makes: recorded cases, cases made by hand, and any other script.
+//! `Policy::ruby_sdk()` makes the calls that the Ruby class makes: recorded cases, cases made by hand, and any other script.
 //!
 //! The reference here follows the four rules of `tests/vectors/README.md` by itself; the machine must agree with it.
 
@@ -74,7 +74,7 @@ fn status(outcome: Scripting) -> &'static str {
 }
 
 const FILES: [(&str, usize); 4] = [
-    ("seed-traces.json", 19),
+    ("ruby-traces.json", 19),
     ("more-gates.json", 13),
     ("more-updates.json", 7),
     ("more-latencies.json", 11),
