@@ -154,7 +154,7 @@ mistaken! {
     YieldRetriedForEver LeaseFromReceipt HeartbeatStopsAtFinish NoReservation StaleGenerationAccepted WallClock
     PausedSpins DeadlineOfBlocked UnauthorizedUsesAttempt TwoRefreshes StateOutside SlowShutsLink LapseRunsTwice
     ExtendsLapsed GivesBackLate LeasesBeforeResults ReportsCancelled RejectedIsDropped PoisonForEver PoisonTooSoon
-    ForbiddenRenews TakeNextWhenSlow;
+    ForbiddenRenews TakeNextWhenSlow WritesTogether;
     OldUnauthorizedCounts BudgetIgnored PollsTakeAllLanes UnfairTurns PollsBeforeDebts LinkNotShared SharedUnauthorizedUnheard;
     TellsBeforeWritten ForgetsWhenSent YieldUnnoted LeavesLeases
 }

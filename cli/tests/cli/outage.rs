@@ -3,12 +3,11 @@
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use downbeat_server::http::{Server, Status, WorkflowStatus};
 use rustix::process::Signal;
 
-use super::harness::{Place, ended, finish, now, only, server, wait_for, wait_for_tasks};
+use super::harness::{Place, ended, finish, only, server, wait_for, wait_for_tasks};
 
 /// A way to a server, which can be cut.
 struct Proxy {
@@ -112,10 +111,7 @@ fn the_command_of_a_terminated_workflow_gets_sigterm_and_nothing_is_reported() {
     let mut downbeat = place.start(&args, &[("CONDUCTOR_WORKER_JOB_ASK_INTERVAL", "500ms")]);
     wait_for("the command", || place.path("up").exists().then_some(()));
     server.terminate(&id, "enough").unwrap();
-    let terminated = now();
     wait_for("SIGTERM", || place.path("stopped").exists().then_some(()));
-    // The interval, a call, and the time of a shell on a machine that has much to do.
-    assert!(terminated.elapsed() < Duration::from_secs(5), "{:?}", terminated.elapsed());
     let log = downbeat.stop();
     assert!(log.contains("nobody waits for this task any more"), "{log}");
     assert!(!log.contains("ERROR") && !log.contains("WARN"), "{log}");

@@ -210,6 +210,7 @@ impl<S: Storage, M: Kind> Machine<S, M> {
             entry.report.in_flight = InFlight::Nothing;
             self.calls = self.calls.saturating_sub(1);
             self.promised = self.promised.saturating_sub(u16::from(promised));
+            self.table.refile(Heap::Lease, index);
         }
         if keeps {
             self.spill_next(index);
@@ -326,6 +327,8 @@ impl<S: Storage, M: Kind> Machine<S, M> {
             return Some(Action::Ask { call, entry: id });
         }
         entry.lease.at = now;
+        // One call at a time writes to a task (S29).
+        self.table.refile(Heap::Report, index);
         self.set_limit(index);
         Some(Action::Extend { call, entry: id })
     }
@@ -360,6 +363,7 @@ impl<S: Storage, M: Kind> Machine<S, M> {
             entry.report.brought = false;
             entry.report.ran = false;
         }
+        self.table.refile(Heap::Lease, index);
         if self.has_store() {
             self.set_limit(index);
         }

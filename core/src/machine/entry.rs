@@ -3,8 +3,10 @@
 use core::time::Duration;
 
 use super::action::{Instead, Loss};
+use super::flaw::Flaw;
 use super::ids::{EntryId, TaskKey};
 use super::input::Outcome;
+use super::kind::Kind;
 use super::time::{Instant, micros};
 
 /// "No entry", as an index.
@@ -245,6 +247,35 @@ impl Entry {
         self.phase == Phase::Reporting
             && self.report.in_flight == InFlight::Nothing
             && !self.report.spill_next
+    }
+
+    /// When an obligation of this kind is due, if it is owed.
+    pub(crate) fn due<M: Kind>(&self, what: Heap) -> Instant {
+        match what {
+            Heap::Lease => self.lease.at.max(self.alone_until::<M>(self.is_reporting(), self.report.at)),
+            Heap::Report => {
+                let extends = self.lease.call.in_flight == Whose::Own;
+                self.report.at.max(self.alone_until::<M>(extends, self.lease.at))
+            }
+            Heap::Ask => self.report.at,
+            Heap::Limit => self.limit(),
+        }
+    }
+
+    /// Until when the call that was sent then is the only one that writes to the task, if it is in flight: until nine tenths
+    /// of the lease are over, and for a tenth of it at least.
+    fn alone_until<M: Kind>(&self, in_flight: bool, sent: Instant) -> Instant {
+        if !in_flight || M::Flaw::WRITES_TOGETHER {
+            return Instant::ZERO;
+        }
+        let tenth = self.lease.length / 10;
+        let last = Instant::from_micros(self.lease.ends.as_micros().saturating_sub(tenth));
+        sent.saturating_add_micros(tenth).max(last)
+    }
+
+    /// Whether a report of the outcome is on its way to the server.
+    fn is_reporting(&self) -> bool {
+        matches!(self.report.in_flight, InFlight::Update | InFlight::UpdateAndTakeNext)
     }
 
     /// When the lease is over; `FAR_FUTURE`: there is none, or an extension in flight may have been accepted in time, which

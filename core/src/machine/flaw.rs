@@ -86,6 +86,8 @@ pub trait Flaw {
     const POISON_TOO_SOON: bool = false;
     /// Each 403 costs a token.
     const FORBIDDEN_RENEWS: bool = false;
+    /// A report and an extension of the same task are in flight together.
+    const WRITES_TOGETHER: bool = false;
     /// `update-v2` is used where the server answers late.
     const TAKE_NEXT_WHEN_SLOW: bool = false;
 }

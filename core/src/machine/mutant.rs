@@ -61,5 +61,6 @@ mutants! {
     PoisonForEver POISON_FOR_EVER "An entry that one result holds for ever.";
     PoisonTooSoon POISON_TOO_SOON "A good result replaced.";
     ForbiddenRenews FORBIDDEN_RENEWS "A token thrown away for each 403.";
+    WritesTogether WRITES_TOGETHER "A result that the extension beside it undoes.";
     TakeNextWhenSlow TAKE_NEXT_WHEN_SLOW "A task in an answer that comes too late.";
 }

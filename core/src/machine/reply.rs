@@ -249,6 +249,7 @@ impl<S: Storage, M: Kind> Machine<S, M> {
         let took = now.as_micros().saturating_sub(report.at.as_micros());
         self.slow = took >= micros(self.policy.call_timeout) / 2;
         report.in_flight = InFlight::Nothing;
+        self.table.refile(Heap::Lease, index);
         if !self.policy.is_ruby::<M>() {
             self.observe_auth(token, reply);
         }
@@ -424,6 +425,7 @@ impl<S: Storage, M: Kind> Machine<S, M> {
         let own = call.in_flight == Whose::Own;
         call.in_flight = Whose::Nobodys;
         let owed = entry.owes(heap);
+        self.table.refile(Heap::Report, index);
         self.observe_auth(token, reply);
         match (owed, own) {
             (false, _) => {}

@@ -47,7 +47,9 @@ impl Oracle for NoStarvation {
         // A report ends the lease of its own task: it may take the turn of that lease.
         let own = reported.filter(|held| due(held) && !model.extends(held.entry.index()));
         let lease = model.next_extension().filter(|(held, at)| {
-            due(held) && own.is_none_or(|own| own.entry != held.entry && *at < own.extend.lo)
+            model.policy.extend
+                && *at < now
+                && own.is_none_or(|own| own.entry != held.entry && *at < own.extend.lo)
         });
         let result = model.next_report().filter(|(_, due)| polls && *due < now);
         match (lease, result) {

@@ -51,6 +51,7 @@ mod s25_cancelled_is_dropped;
 mod s26_refused_is_replaced;
 mod s27_one_copy;
 mod s28_recovery;
+mod s29_one_writer;
 
 pub use self::oracles::Oracles;
 pub(crate) use self::rule::secs;

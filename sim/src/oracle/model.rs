@@ -396,6 +396,23 @@ impl Model {
         self.calls.iter().any(|call| call.kind == CallKind::Extend { entry })
     }
 
+    /// Until when the report, or the extension, of this task that is in flight is the only call that writes to it (S29).
+    #[must_use]
+    pub fn alone_until(&self, held: &HeldTask) -> Option<Instant> {
+        let writes = |call: &&Call| match call.kind {
+            CallKind::Update { entry, .. } | CallKind::Extend { entry } => entry == held.entry,
+            _ => false,
+        };
+        let tenth = held.lease / 10;
+        let last = held.lapses.saturating_sub(tenth);
+        self.calls.iter().filter(writes).map(|call| call.sent.saturating_add(tenth).max(last)).max()
+    }
+
+    /// The latest time for what is due at one, if it writes to this task.
+    fn behind_the_other(&self, held: &HeldTask, due: Instant) -> Instant {
+        self.alone_until(held).map_or(due, |until| due.max(until))
+    }
+
     /// Whether a question is in flight for an entry.
     #[must_use]
     pub fn asks(&self, index: u16) -> bool {
@@ -510,7 +527,7 @@ impl Model {
         self.all()
             .filter(|held| !held.lease.is_zero() && !held.settled && !held.rejected)
             .filter(|held| !self.extends(held.entry.index()))
-            .map(|held| (held, held.extend.hi))
+            .map(|held| (held, self.behind_the_other(held, held.extend.hi)))
             .min_by_key(|(_, at)| *at)
     }
 
@@ -528,7 +545,7 @@ impl Model {
     pub fn next_report(&self) -> Option<(&HeldTask, Instant)> {
         self.all()
             .filter(|held| held.outcome.is_some() && !held.reporting)
-            .map(|held| (held, held.report.hi))
+            .map(|held| (held, self.behind_the_other(held, held.report.hi)))
             .min_by_key(|(_, at)| *at)
     }
 }

@@ -46,6 +46,13 @@ impl<S: Storage, M: Kind> Table<S, M> {
         self.sift_up(heap, position);
     }
 
+    /// Files an entry anew whose deadline has changed; nothing if it had none.
+    pub(crate) fn refile(&mut self, heap: Heap, index: u16) {
+        if M::INDEXED && self.position(heap, index) != NIL {
+            self.set(heap, index);
+        }
+    }
+
     /// Takes an entry's deadline back; nothing if it had none.
     pub(crate) fn unset(&mut self, heap: Heap, index: u16) {
         if !M::INDEXED {
@@ -138,11 +145,7 @@ impl<S: Storage, M: Kind> Table<S, M> {
     }
 
     fn due(&self, heap: Heap, index: u16) -> Instant {
-        let due = |entry: &Entry| match heap {
-            Heap::Lease => entry.lease.at,
-            Heap::Report | Heap::Ask => entry.report.at,
-            Heap::Limit => entry.limit(),
-        };
-        self.get(index).filter(|entry| M::INDEXED || entry.owes(heap)).map_or(Instant::FAR_FUTURE, due)
+        let owes = |entry: &&Entry| M::INDEXED || entry.owes(heap);
+        self.get(index).filter(owes).map_or(Instant::FAR_FUTURE, |entry| entry.due::<M>(heap))
     }
 }

@@ -8,7 +8,7 @@ use crate::oracle::{
     s09_auth_backoff, s10_lanes, s11_capacity, s12_pause, s13_drain, s14_no_spin, s15_time, s16_retry_class,
     s17_stale_inputs, s19_hostile_server, s20_gentle_outage, s21_one_budget, s22_stored_in_time,
     s23_lapses_are_known, s24_not_given_back_late, s25_cancelled_is_dropped, s26_refused_is_replaced,
-    s27_one_copy, s28_recovery,
+    s27_one_copy, s28_recovery, s29_one_writer,
 };
 use crate::scenario::Setting;
 
@@ -42,6 +42,7 @@ pub(super) fn all(setting: &Setting) -> Vec<Box<dyn Oracle>> {
         Box::new(s26_refused_is_replaced::RefusedIsReplaced),
         Box::new(s27_one_copy::OneCopy),
         Box::new(s28_recovery::Recovery),
+        Box::new(s29_one_writer::OneWriter),
         Box::new(l1_every_task_ends::EveryTaskEnds::new(setting)),
         Box::new(l2_every_result_accepted::EveryResultAccepted::new(setting)),
         Box::new(l3_a_poll_is_sent::APollIsSent),
