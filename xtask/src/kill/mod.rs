@@ -63,6 +63,9 @@ fn run(bed: &Bed, plan: &Plan, seeds: std::ops::Range<u32>, as_json: bool) -> Re
         println!("{}: {workflows} workflows, {kills} kills, retryCount {retries}, lease {lease} s", bed.name);
         println!("{}", Figures::HEAD);
     }
+    if bed.faults.is_none() {
+        round::warm_up(bed, plan)?;
+    }
     let mut rounds = Vec::new();
     for seed in seeds {
         let figures = round::run(bed, plan, seed)?;

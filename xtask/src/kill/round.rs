@@ -36,6 +36,9 @@ const STALL: Duration = Duration::from_secs(5);
 /// How long all workflows may take to end after the last kill.
 const PATIENCE: Duration = Duration::from_secs(300);
 const LOOK: Duration = Duration::from_millis(20);
+/// Workflows that warm a server up, and the response timeout of their tasks, in seconds.
+const WARM_WORKFLOWS: u32 = 100;
+const WARM_LEASE: u32 = 3_600;
 
 /// Runs one round in a directory of its own.
 pub(super) fn run(bed: &Bed, plan: &Plan, seed: u32) -> Result<Figures, Failure> {
@@ -92,6 +95,19 @@ pub(super) fn run(bed: &Bed, plan: &Plan, seed: u32) -> Result<Figures, Failure>
         folders: leftovers.folders(),
         seconds: watch.seconds(),
     })
+}
+
+/// Has a server that has just started handle workflows whose leases are long: the first poll of one took 3.8 s on a busy
+/// machine, so that tasks with a lease of 2 s came when it was over.
+pub(super) fn warm_up(bed: &Bed, plan: &Plan) -> Result<(), Failure> {
+    let directory = fresh_directory("kill/warm-up")?;
+    let (log, task) = (CommandLog::new(&directory)?, "drill_kill_warm_up");
+    bed.register(task, plan.retries, WARM_LEASE)?;
+    let workflows = (0..WARM_WORKFLOWS).map(|_| bed.start(task, PAUSE_MS.0)).collect::<Result<_, _>>()?;
+    let mut runner = Runner::from_script(&plan.downbeat, &directory, &bed.url, (task, SLOTS), &log)?;
+    wait_for_ends(bed, &workflows, &mut runner)?;
+    runner.stop();
+    Ok(())
 }
 
 /// What the kills met.
