@@ -12,88 +12,95 @@ use crate::oracle::model::{CallKind, Lifecycle, Model};
 /// A swarm of at least so many seeds fails (13) when a probe that is not rare was never hit.
 pub const SEEDS_NEEDED: u64 = 2_000;
 
-/// Names of the probes; `true`: rare, so that a swarm without it passes.
-const NAMES: [(&str, bool); COUNT] = [
-    ("table full while updates retry", false),
-    ("poll reply lost after effect", false),
-    ("update accepted, reply lost, repeated", false),
-    ("yield abandoned as unsafe", false),
-    ("lease extended during update retries", false),
-    ("lapse and second run", false),
-    ("401 to a poll", false),
-    ("401 to an update", false),
-    ("401 to an extension", false),
-    ("401 to a refresh", false),
-    ("token refresh while draining", false),
-    ("Retry-After longer than the backoff", false),
-    ("Retry-After shorter than the backoff", false),
-    ("over-delivery refused", false),
-    ("stale reply", false),
-    ("stale end of a task", false),
-    ("drain with a poll in flight", false),
-    ("abort with results held", false),
-    ("time jump over several deadlines", false),
-    ("task recalled", false),
-    ("result stored", false),
-    ("report rejected", false),
-    ("task ignored", false),
-    ("clock back", false),
-    ("wait: empty", false),
-    ("wait: failing", false),
-    ("wait: unreachable", false),
-    ("wait: auth", false),
-    ("wait: retry-after", false),
-    ("wait: paused", false),
-    ("wait: full", false),
-    ("wait: busy", false),
-    ("wait: in flight", false),
-    ("wait: lease", false),
-    ("wait: update", false),
-    ("wait: draining", false),
-    ("wait: limit", false),
-    ("wait: ask", false),
-    ("running × tick", false),
-    ("running × leased", false),
-    ("running × replied", false),
-    ("running × finished", false),
-    ("running × control", false),
-    ("recalled × tick", false),
-    ("recalled × leased", true),
-    ("recalled × replied", true),
-    ("recalled × finished", false),
-    ("recalled × control", true),
-    ("reporting × tick", false),
-    ("reporting × leased", false),
-    ("reporting × replied", false),
-    ("reporting × finished", false),
-    ("reporting × control", false),
-    ("recalled: cancelled", false),
-    ("recalled: lapsed", false),
-    ("lease over by the worker's clock", false),
-    ("retry adopted", false),
-    ("server asked about a task", false),
-    ("failed instead: too large", false),
-    ("failed instead: rejected", false),
-    ("failed instead: refused", false),
-    ("failed instead: too late to give back", false),
-    ("outcome dropped: the server has ended its task", false),
-    ("given up: refused too often", true),
-    ("stored in time, server unreachable", false),
-    ("not given back: too late", true),
-    ("403 to a report", false),
-    ("slow call while others are answered", false),
-    ("update-v2 unknown", false),
-];
-const COUNT: usize = 69;
-const WHYS: usize = 24;
-const PAIRS: usize = 38;
-/// What the rules of lapses, refusals and cancellations can meet.
-const NEW: usize = 53;
+macro_rules! situations {
+    ($($name:ident $text:literal $rare:literal;)*) => {
+        /// A situation.
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        enum Situation { $($name),* }
+
+        /// Each with its name, and whether it is rare, so that a swarm without it passes.
+        const SITUATIONS: &[(Situation, &str, bool)] = &[$((Situation::$name, $text, $rare)),*];
+    };
+}
+
+situations! {
+    FullOfRetries "table full while updates retry" false;
+    PollReplyLost "poll reply lost after effect" false;
+    ReportRepeated "update accepted, reply lost, repeated" false;
+    YieldAbandoned "yield abandoned as unsafe" false;
+    ExtendedDuringRetries "lease extended during update retries" false;
+    SecondRun "lapse and second run" false;
+    UnauthorizedPoll "401 to a poll" false;
+    UnauthorizedUpdate "401 to an update" false;
+    UnauthorizedExtension "401 to an extension" false;
+    UnauthorizedRefresh "401 to a refresh" false;
+    RefreshWhileDraining "token refresh while draining" false;
+    RetryAfterLonger "Retry-After longer than the backoff" false;
+    RetryAfterShorter "Retry-After shorter than the backoff" false;
+    SurplusGivenBack "over-delivery refused" false;
+    StaleReply "stale reply" false;
+    StaleEnd "stale end of a task" false;
+    DrainWhilePolling "drain with a poll in flight" false;
+    AbortWithResults "abort with results held" false;
+    TimeJump "time jump over several deadlines" false;
+    RecalledByDrain "task recalled" false;
+    Stored "result stored" false;
+    ReportRejected "report rejected" false;
+    Ignored "task ignored" false;
+    ClockBack "clock back" false;
+    WaitsEmpty "wait: empty" false;
+    WaitsFailing "wait: failing" false;
+    WaitsUnreachable "wait: unreachable" false;
+    WaitsAuth "wait: auth" false;
+    WaitsRetryAfter "wait: retry-after" false;
+    WaitsPaused "wait: paused" false;
+    WaitsFull "wait: full" false;
+    WaitsBusy "wait: busy" false;
+    WaitsInFlight "wait: in flight" false;
+    WaitsLease "wait: lease" false;
+    WaitsUpdate "wait: update" false;
+    WaitsDraining "wait: draining" false;
+    WaitsLimit "wait: limit" false;
+    WaitsAsk "wait: ask" false;
+    RunningTick "running × tick" false;
+    RunningLeased "running × leased" false;
+    RunningReplied "running × replied" false;
+    RunningFinished "running × finished" false;
+    RunningControl "running × control" false;
+    RecalledTick "recalled × tick" false;
+    RecalledLeased "recalled × leased" true;
+    RecalledReplied "recalled × replied" true;
+    RecalledFinished "recalled × finished" false;
+    RecalledControl "recalled × control" true;
+    ReportingTick "reporting × tick" false;
+    ReportingLeased "reporting × leased" false;
+    ReportingReplied "reporting × replied" false;
+    ReportingFinished "reporting × finished" false;
+    ReportingControl "reporting × control" false;
+    RecalledCancelled "recalled: cancelled" false;
+    RecalledLapsed "recalled: lapsed" false;
+    Lapsed "lease over by the worker's clock" false;
+    Adopted "retry adopted" false;
+    Asked "server asked about a task" false;
+    InsteadTooLarge "failed instead: too large" false;
+    InsteadRejected "failed instead: rejected" false;
+    InsteadRefused "failed instead: refused" false;
+    InsteadTooLate "failed instead: too late to give back" false;
+    DroppedEnded "outcome dropped: the server has ended its task" false;
+    GivenUpRefused "given up: refused too often" true;
+    StoredInTime "stored in time, server unreachable" false;
+    TooLateToGiveBack "not given back: too late" true;
+    ForbiddenReport "403 to a report" false;
+    SlowAmongOthers "slow call while others are answered" false;
+    UpdateV2Unknown "update-v2 unknown" false;
+    ReportBehindExtension "report behind an extension in flight" false;
+    ExtensionBehindReport "extension behind a report in flight" false;
+}
 
 /// How often each situation was met.
 #[derive(Clone, Debug)]
 pub struct Probes {
-    hits: [u64; COUNT],
+    hits: [u64; SITUATIONS.len()],
     delivered: BTreeSet<(u32, u64)>,
     lost_reports: BTreeSet<TaskKey>,
     applied: BTreeSet<(u32, u64)>,
@@ -103,7 +110,7 @@ pub struct Probes {
 impl Default for Probes {
     fn default() -> Self {
         Self {
-            hits: [0; COUNT],
+            hits: [0; SITUATIONS.len()],
             delivered: BTreeSet::new(),
             lost_reports: BTreeSet::new(),
             applied: BTreeSet::new(),
@@ -122,7 +129,7 @@ impl Probes {
 
     /// Each probe: its name, whether it is rare, how often it was hit.
     pub fn hits(&self) -> impl Iterator<Item = (&'static str, bool, u64)> {
-        NAMES.into_iter().zip(self.hits).map(|((name, rare), hits)| (name, rare, hits))
+        SITUATIONS.iter().zip(self.hits).map(|((_, name, rare), hits)| (*name, *rare, hits))
     }
 
     /// The names of those that are not rare and were never hit.
@@ -131,15 +138,15 @@ impl Probes {
         self.hits().filter(|(_, rare, hits)| !rare && *hits == 0).map(|(name, ..)| name).collect()
     }
 
-    fn hit(&mut self, at: usize) {
-        if let Some(hits) = self.hits.get_mut(at) {
+    fn hit(&mut self, situation: Situation) {
+        if let Some(hits) = self.hits.get_mut(situation as usize) {
             *hits += 1;
         }
     }
 
-    fn hit_if(&mut self, met: bool, at: usize) {
+    fn hit_if(&mut self, met: bool, situation: Situation) {
         if met {
-            self.hit(at);
+            self.hit(situation);
         }
     }
 
@@ -160,14 +167,14 @@ impl Probes {
             }
             Effect::Scheduled { retry_of: Some(of), .. } => {
                 let met = self.lapsed.remove(&of);
-                self.hit_if(met, 5);
+                self.hit_if(met, Situation::SecondRun);
             }
             Effect::Reported { worker, call: Some(call), applied: true, .. } => {
                 self.applied.insert((worker, call.to_bits()));
             }
             Effect::Reported { key, applied: false, .. } => {
                 let met = self.lost_reports.contains(&key);
-                self.hit_if(met, 2);
+                self.hit_if(met, Situation::ReportRepeated);
             }
             Effect::Scheduled { .. }
             | Effect::Reported { .. }
@@ -180,25 +187,33 @@ impl Probes {
 
     /// What a hub waits for.
     pub(crate) fn hub_wait(&mut self, why: Why) {
-        self.hit(WHYS + index(why));
+        self.hit(waits(why));
     }
 
+    /// What happened while a task was running, recalled, or to be reported.
     fn pairs(&mut self, step: &Step<'_>) {
-        let input = match step.input {
-            Input::Tick => 0,
-            Input::Leased { .. } => 1,
-            Input::Replied { .. } => 2,
-            Input::Finished { .. } => 3,
-            Input::Control(_) => 4,
+        let [running, recalled, reporting] = match step.input {
+            Input::Tick => [Situation::RunningTick, Situation::RecalledTick, Situation::ReportingTick],
+            Input::Leased { .. } => {
+                [Situation::RunningLeased, Situation::RecalledLeased, Situation::ReportingLeased]
+            }
+            Input::Replied { .. } => {
+                [Situation::RunningReplied, Situation::RecalledReplied, Situation::ReportingReplied]
+            }
+            Input::Finished { .. } => {
+                [Situation::RunningFinished, Situation::RecalledFinished, Situation::ReportingFinished]
+            }
+            Input::Control(_) => {
+                [Situation::RunningControl, Situation::RecalledControl, Situation::ReportingControl]
+            }
             Input::Token(_) | Input::Recovered { .. } => return,
         };
         for held in step.model.all() {
-            let phase = match held.outcome {
-                None if held.recalled => 1,
-                None => 0,
-                Some(_) => 2,
-            };
-            self.hit(PAIRS + phase * 5 + input);
+            self.hit(match held.outcome {
+                None if held.recalled => recalled,
+                None => running,
+                Some(_) => reporting,
+            });
         }
     }
 
@@ -206,17 +221,19 @@ impl Probes {
         let model = step.model;
         match step.input {
             Input::Replied { call, reply } => {
-                self.hit_if(model.stale, 14);
+                self.hit_if(model.stale, Situation::StaleReply);
                 if let (Some(ended), Err(error)) = (&model.ended, reply) {
                     self.failed(step, ended.kind, (step.worker, call.to_bits()), *error);
                 }
             }
             Input::Finished { entry, .. } => {
-                self.hit_if(model.stale, 15);
+                self.hit_if(model.stale, Situation::StaleEnd);
                 let recalled = model.held(*entry).is_some_and(|held| held.recalled);
-                self.hit_if(recalled, PAIRS + 5 + 3);
+                self.hit_if(recalled, Situation::RecalledFinished);
             }
-            Input::Control(downbeat_core::machine::Control::Drain) => self.hit_if(model.poll().is_some(), 16),
+            Input::Control(downbeat_core::machine::Control::Drain) => {
+                self.hit_if(model.poll().is_some(), Situation::DrainWhilePolling)
+            }
             Input::Control(_)
             | Input::Tick
             | Input::Leased { .. }
@@ -224,11 +241,11 @@ impl Probes {
             | Input::Token(_) => {}
         }
         let entered = model.lifecycle == Lifecycle::Aborted && step.lifecycle_before != Lifecycle::Aborted;
-        self.hit_if(entered && model.all().any(|held| held.outcome.is_some()), 17);
+        self.hit_if(entered && model.all().any(|held| held.outcome.is_some()), Situation::AbortWithResults);
         let jumped =
             model.latest.saturating_duration_since(step.before) > Duration::from_secs(60) && model.held > 1;
-        self.hit_if(jumped && !matches!(step.action, Action::Wait { .. }), 18);
-        self.hit_if(step.local < step.before, 23);
+        self.hit_if(jumped && !matches!(step.action, Action::Wait { .. }), Situation::TimeJump);
+        self.hit_if(step.local < step.before, Situation::ClockBack);
     }
 
     fn failed(
@@ -238,29 +255,33 @@ impl Probes {
         call: (u32, u64),
         error: downbeat_core::machine::CallError,
     ) {
-        let at = match kind {
-            CallKind::Poll { .. } => 6,
-            CallKind::Update { .. } => 7,
-            CallKind::Extend { .. } => 8,
-            CallKind::Refresh => 9,
+        let unauthorized = match kind {
+            CallKind::Poll { .. } => Situation::UnauthorizedPoll,
+            CallKind::Update { .. } => Situation::UnauthorizedUpdate,
+            CallKind::Extend { .. } => Situation::UnauthorizedExtension,
+            CallKind::Refresh => Situation::UnauthorizedRefresh,
             CallKind::Ask { .. } | CallKind::GiveBack | CallKind::Spill { .. } => return,
         };
-        self.hit_if(error.fault == Fault::Unauthorized, at);
+        self.hit_if(error.fault == Fault::Unauthorized, unauthorized);
         let unknown = matches!(error.fault, Fault::Unknown | Fault::Slow);
-        self.hit_if(error.fault == Fault::Slow && step.model.link.failures == 0, NEW + 14);
+        self.hit_if(error.fault == Fault::Slow && step.model.link.failures == 0, Situation::SlowAmongOthers);
         match kind {
             CallKind::Poll { .. } => {
                 let taken = self.delivered.contains(&call);
-                self.hit_if(unknown && taken, 1);
+                self.hit_if(unknown && taken, Situation::PollReplyLost);
                 if let Some(asked) = error.retry_after {
                     let backoff = step.model.policy.failing.ceiling(step.model.gate.failures);
-                    self.hit(if asked > backoff { 11 } else { 12 });
+                    self.hit(if asked > backoff {
+                        Situation::RetryAfterLonger
+                    } else {
+                        Situation::RetryAfterShorter
+                    });
                 }
             }
             CallKind::Update { entry, .. } => {
-                self.hit_if(error.fault == Fault::Rejected, 21);
-                self.hit_if(error.fault == Fault::Forbidden, NEW + 13);
-                self.hit_if(error.fault == Fault::Unsupported, NEW + 15);
+                self.hit_if(error.fault == Fault::Rejected, Situation::ReportRejected);
+                self.hit_if(error.fault == Fault::Forbidden, Situation::ForbiddenReport);
+                self.hit_if(error.fault == Fault::Unsupported, Situation::UpdateV2Unknown);
                 if let Some(held) = step.model.held(entry).filter(|_| unknown && self.applied.contains(&call))
                 {
                     self.lost_reports.insert(held.key);
@@ -277,42 +298,51 @@ impl Probes {
     fn action(&mut self, step: &Step<'_>) {
         let model = step.model;
         match *step.action {
-            Action::Discard { why: Loss::UnsafeYield, .. } => self.hit(3),
+            Action::Discard { why: Loss::UnsafeYield, .. } => self.hit(Situation::YieldAbandoned),
             Action::Extend { entry, .. } => {
                 let retries = model.held(entry).is_some_and(|held| held.attempt > 0);
-                self.hit_if(retries, 4);
+                self.hit_if(retries, Situation::ExtendedDuringRetries);
             }
-            Action::Refresh { .. } => self.hit_if(model.lifecycle.is_ending(), 10),
-            Action::GiveBack { .. } => self.hit_if(matches!(step.input, Input::Leased { .. }), 13),
+            Action::Refresh { .. } => {
+                self.hit_if(model.lifecycle.is_ending(), Situation::RefreshWhileDraining)
+            }
+            Action::GiveBack { .. } => {
+                self.hit_if(matches!(step.input, Input::Leased { .. }), Situation::SurplusGivenBack)
+            }
             Action::Recall { why, .. } => self.hit(match why {
-                RecallReason::Drain => 19,
-                RecallReason::Cancelled => NEW,
-                RecallReason::Lapsed => NEW + 1,
+                RecallReason::Drain => Situation::RecalledByDrain,
+                RecallReason::Cancelled => Situation::RecalledCancelled,
+                RecallReason::Lapsed => Situation::RecalledLapsed,
             }),
-            Action::Lapsed { .. } => self.hit(NEW + 2),
-            Action::Adopt { .. } => self.hit(NEW + 3),
-            Action::Ask { .. } => self.hit(NEW + 4),
+            Action::Lapsed { .. } => self.hit(Situation::Lapsed),
+            Action::Adopt { .. } => self.hit(Situation::Adopted),
+            Action::Ask { .. } => self.hit(Situation::Asked),
             Action::Update { instead: Some(why), .. } => self.hit(match why {
-                Instead::TooLarge => NEW + 5,
-                Instead::Rejected => NEW + 6,
-                Instead::Refused => NEW + 7,
-                Instead::PollTimeout => NEW + 8,
+                Instead::TooLarge => Situation::InsteadTooLarge,
+                Instead::Rejected => Situation::InsteadRejected,
+                Instead::Refused => Situation::InsteadRefused,
+                Instead::PollTimeout => Situation::InsteadTooLate,
             }),
-            Action::Discard { why: Loss::Ended, .. } => self.hit(NEW + 9),
-            Action::Discard { why: Loss::Refused, .. } => self.hit(NEW + 10),
+            Action::Discard { why: Loss::Ended, .. } => self.hit(Situation::DroppedEnded),
+            Action::Discard { why: Loss::Refused, .. } => self.hit(Situation::GivenUpRefused),
             Action::Spill { entry, .. } => {
-                self.hit(20);
+                self.hit(Situation::Stored);
                 let by = model.held(entry).map(|held| held.store_by);
-                self.hit_if(by.is_some_and(|by| by <= model.latest && model.link.failures > 0), NEW + 11);
+                self.hit_if(
+                    by.is_some_and(|by| by <= model.latest && model.link.failures > 0),
+                    Situation::StoredInTime,
+                );
             }
             Action::Ignore { .. } => {
-                self.hit(22);
-                self.hit_if(!model.known && model.is_late_delivery(step.input), NEW + 12);
+                self.hit(Situation::Ignored);
+                self.hit_if(!model.known && model.is_late_delivery(step.input), Situation::TooLateToGiveBack);
             }
             Action::Wait { .. } if model.is_held() => {}
             Action::Wait { why, .. } => {
-                self.hit(WHYS + index(why));
-                self.hit_if(is_full_of_retries(model), 0);
+                self.hit(waits(why));
+                self.hit_if(is_full_of_retries(model), Situation::FullOfRetries);
+                self.hit_if(waits_behind(model, false), Situation::ReportBehindExtension);
+                self.hit_if(waits_behind(model, true), Situation::ExtensionBehindReport);
             }
             Action::Run { .. }
             | Action::Update { .. }
@@ -327,21 +357,34 @@ fn is_full_of_retries(model: &Model) -> bool {
     model.held == model.capacity && model.all().any(|held| held.attempt > 0)
 }
 
-const fn index(why: Why) -> usize {
+/// Whether a report that is due waits for the answer to an extension, or an extension for that to a report (S29).
+fn waits_behind(model: &Model, extends: bool) -> bool {
+    let now = model.latest;
+    model.all().any(|held| {
+        let due = if extends {
+            held.reporting && !held.lease.is_zero() && held.extend.hi <= now
+        } else {
+            held.outcome.is_some() && !held.reporting && held.report.hi <= now
+        };
+        due && model.alone_until(held).is_some_and(|until| now < until)
+    })
+}
+
+const fn waits(why: Why) -> Situation {
     match why {
-        Why::Empty => 0,
-        Why::Failing => 1,
-        Why::Unreachable => 2,
-        Why::Auth => 3,
-        Why::RetryAfter => 4,
-        Why::Paused => 5,
-        Why::Full => 6,
-        Why::Busy => 7,
-        Why::InFlight => 8,
-        Why::Lease => 9,
-        Why::Update => 10,
-        Why::Draining => 11,
-        Why::Limit => 12,
-        Why::Ask => 13,
+        Why::Empty => Situation::WaitsEmpty,
+        Why::Failing => Situation::WaitsFailing,
+        Why::Unreachable => Situation::WaitsUnreachable,
+        Why::Auth => Situation::WaitsAuth,
+        Why::RetryAfter => Situation::WaitsRetryAfter,
+        Why::Paused => Situation::WaitsPaused,
+        Why::Full => Situation::WaitsFull,
+        Why::Busy => Situation::WaitsBusy,
+        Why::InFlight => Situation::WaitsInFlight,
+        Why::Lease => Situation::WaitsLease,
+        Why::Update => Situation::WaitsUpdate,
+        Why::Draining => Situation::WaitsDraining,
+        Why::Limit => Situation::WaitsLimit,
+        Why::Ask => Situation::WaitsAsk,
     }
 }

@@ -37,16 +37,21 @@ impl EntryId {
 /// One request, so that an answer finds its question.
 ///
 /// Unique among the calls of one machine: a serial number (32 bits, wraps), and the lane that the call occupies,
-/// so that the machine finds an answer's place without a search.
+/// so that the machine finds an answer's entry without a search.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct CallId(u64);
 
-/// Where a call belongs.
+/// What a call of a machine is for, and the index of the entry that it is about.
+///
+/// Exhaustive on purpose: whoever looks at a kind of call has to look at each.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum CallKind {
+pub enum CallKind {
+    /// A poll.
     Poll,
+    /// A refresh of the token.
     Refresh,
+    /// A give-back of a surplus task, which has no entry.
     GiveBack,
     /// Update or spill of the entry with this index.
     Report(u16),
@@ -88,8 +93,18 @@ impl CallId {
         Self((index as u64) << 40 | bits << 32 | serial as u64)
     }
 
+    /// What the call is for.
+    ///
+    /// Returns `None` for a number that no machine has made.
+    ///
+    /// ```
+    /// use downbeat_core::machine::{CallId, CallKind};
+    /// assert_eq!(CallId::from_bits(7).kind(), Some(CallKind::Poll));
+    /// assert_eq!(CallId::from_bits(u64::MAX).kind(), None);
+    /// ```
+    #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the index is 16 bits wide")]
-    pub(crate) const fn kind(self) -> Option<CallKind> {
+    pub const fn kind(self) -> Option<CallKind> {
         let index = (self.0 >> 40) as u16;
         match (self.0 >> 32) & 0xff {
             0 => Some(CallKind::Poll),

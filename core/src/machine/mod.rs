@@ -56,7 +56,7 @@ pub use backoff::Backoff;
 pub use entry::{Entry, Phase, Storage};
 pub use flaw::{Flaw, Flawless};
 pub use hub::{Hub, HubAction, HubInput, HubPolicy, Member};
-pub use ids::{CallId, EntryId, TaskKey};
+pub use ids::{CallId, CallKind, EntryId, TaskKey};
 pub use input::{Answer, CallError, Control, Fault, Input, Outcome, Reply, TaskMeta, TokenNews};
 pub use kind::{Kind, Sound};
 pub use lean::{Lean, LeanWorker};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use downbeat_core::machine::{Action, CallId, EntryId, Input, Instant, Loss, Outcome, TaskKey};
+use downbeat_core::machine::{self, Action, CallId, EntryId, Input, Instant, Loss, Outcome, TaskKey};
 
 use super::model::{CallKind, HeldTask, Lifecycle, Model};
 use super::{HubView, Oracle, Step, Verdict, secs};
@@ -63,7 +63,7 @@ impl NoResultLost {
     /// The answer to a report that the record does not show: the end of its task has been taken out.
     fn unmade(&self, step: &Step<'_>) -> Verdict {
         let Input::Replied { call, .. } = *step.input else { return Ok(()) };
-        let Some(index) = reported_place(call).filter(|_| step.model.stale) else { return Ok(()) };
+        let Some(index) = reported_entry(call).filter(|_| step.model.stale) else { return Ok(()) };
         let made = self.made.get(step.worker as usize);
         if made.is_none_or(|made| made.contains(&call.to_bits())) {
             return Ok(());
@@ -147,7 +147,7 @@ impl Oracle for NoResultLost {
         let Effect::Reported { key, worker, call: Some(call), .. } = *effect else { return Ok(()) };
         // A give-back is a report too, and of no entry.
         let judged = models.get(worker as usize).is_some_and(|model| !model.is_ruby());
-        let judged = judged && reported_place(call).is_some();
+        let judged = judged && reported_entry(call).is_some();
         if let Some(sent) = self.sent.get_mut(&(worker, call.to_bits())).filter(|sent| **sent > 0) {
             *sent -= 1;
             return Ok(());
@@ -208,10 +208,16 @@ impl Oracle for NoResultLost {
     }
 }
 
-/// The entry whose outcome a call reports, by the call's number: kind 3 in bits 32 to 39, the entry above them.
-fn reported_place(call: CallId) -> Option<u16> {
-    let bits = call.to_bits();
-    (bits >> 32 & 0xff == 3).then(|| u16::try_from(bits >> 40).ok()).flatten()
+/// The entry whose outcome a call reports.
+fn reported_entry(call: CallId) -> Option<u16> {
+    match call.kind()? {
+        machine::CallKind::Report(index) => Some(index),
+        machine::CallKind::Poll
+        | machine::CallKind::Refresh
+        | machine::CallKind::GiveBack
+        | machine::CallKind::Extend(_)
+        | machine::CallKind::Ask(_) => None,
+    }
 }
 
 /// A result whose report should have been answered long ago.
