@@ -1,4 +1,5 @@
-//! S28: what an earlier life had in hand goes on: its lease is extended at once, its outcome is reported, or it is given back.
+//! S28, what an earlier life had in hand goes on: its lease is extended at once, its outcome is reported, or
+//! it is given back.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "any other action fails the test")]
 

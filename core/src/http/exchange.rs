@@ -51,7 +51,7 @@ pub enum Want {
     },
     /// Flush what was written; tell by [`Exchange::flushed`].
     Flush,
-    /// Give what was read to [`Exchange::next`]; where that needs more, read, and tell an end or an error by
+    /// Give what was read to [`Exchange::next`]; if it needs more, read, and tell an end or an error by
     /// [`Exchange::ended`].
     Read,
     /// Nothing: the exchange is over.

@@ -44,8 +44,8 @@ impl Inbox {
         self.len() == 0
     }
 
-    /// The room behind what was read; where there is little, what is there moves to `start` first. Empty: the memory
-    /// from `start` on is full.
+    /// The room behind what was read; if there is little, what is there moves to `start` first. Empty: the
+    /// memory from `start` on is full.
     pub fn room<'m>(&mut self, memory: &'m mut [u8], start: usize) -> &'m mut [u8] {
         if self.from > start && (self.is_empty() || self.to == memory.len()) {
             let len = self.len();

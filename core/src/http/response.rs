@@ -34,7 +34,8 @@ const TRAILERS_MAX: u16 = 4_096;
 /// | `Content-Length` | as long as it says |
 /// | neither | up to the connection's end |
 ///
-/// Refused: both framings at once, two different lengths, other codings (RFC 9112, section 6.3: somebody smuggles).
+/// Both framings at once, two different lengths or other codings are an error (RFC 9112, section 6.3:
+/// somebody smuggles).
 ///
 /// ```
 /// use downbeat_core::http::{Event, Response};
@@ -125,7 +126,7 @@ impl fmt::Display for ResponseError {
             Self::TooManyHeaders => "the answer has too many headers",
             Self::Status => "the answer's status is not one of 200 to 599",
             Self::Length => "the answer's Content-Length cannot be read",
-            Self::Coding => "the answer's Transfer-Encoding is not `chunked` alone",
+            Self::Coding => "the answer's Transfer-Encoding is not just `chunked`",
             Self::Chunk => "a chunk of the answer is malformed",
             Self::Trailers => "the answer's trailers are malformed or too long",
             Self::TooLarge => "the answer's body is too long",
@@ -336,7 +337,7 @@ impl Response {
         Ok(Head { status, retry_after: fields.retry_after(), json: fields.json })
     }
 
-    /// So much more of the body is announced: its length, where all of it is within bounds.
+    /// So much more of the body is announced: its length, if all of it is within bounds.
     fn count(&mut self, more: u64) -> Result<u32, ResponseError> {
         let more = u32::try_from(more).unwrap_or(u32::MAX);
         self.body = self.body.saturating_add(more);

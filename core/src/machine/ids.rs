@@ -69,7 +69,7 @@ impl CallId {
         self.0
     }
 
-    /// The serial number alone: one more with every call of the machine, wraps after 2^32.
+    /// Only the serial number. It is one more with every call of the machine, and wraps after 2^32.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the low 32 bits are the serial number")]
     pub const fn serial(self) -> u32 {
@@ -137,7 +137,8 @@ impl TaskKey {
         Self::from_u128(uuid(id.as_bytes()).unwrap_or_else(|| fnv1a(id.as_bytes())))
     }
 
-    /// Reads a key as `Display` writes it: a UUID, in any case. `None`: it is not one; see [`TaskKey::from_id`].
+    /// Reads a key as `Display` writes it: a UUID, in any case. Returns `None` if it is not one; see
+    /// [`TaskKey::from_id`].
     ///
     /// ```
     /// use downbeat_core::machine::TaskKey;

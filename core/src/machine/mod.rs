@@ -16,7 +16,7 @@
 //!
 //! | gate | closed by | opens |
 //! | --- | --- | --- |
-//! | poll (`gate.rs`) | an empty or failed poll, `Retry-After` | after the backoff; polls and `take_next` alone wait |
+//! | poll (`gate.rs`) | an empty or failed poll, `Retry-After` | after the backoff; only polls and `take_next` wait |
 //! | token (`auth.rs`) | no token, a 401 | when a refresh succeeds |
 //! | link (`link.rs`) | a call that did not reach the server | after the backoff, for one probe; any answer opens it |
 //! | lanes | `max_calls` calls in flight | when one ends |

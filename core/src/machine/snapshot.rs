@@ -63,9 +63,9 @@ pub struct HeldTask {
     pub outcome: Outcome,
     /// Failed reports so far.
     pub attempt: u16,
-    /// When the next report is due; `None`: a call is in flight, or nothing is to be reported.
+    /// When the next report is due, or `None` if a call is in flight or nothing is to be reported.
     pub report_due: Option<Instant>,
-    /// When the lease is extended next; `None`: a call is in flight, or there is no lease to keep.
+    /// When the lease is extended next, or `None` if a call is in flight or there is no lease to keep.
     pub lease_due: Option<Instant>,
 }
 

@@ -7,7 +7,7 @@ pub trait Out {
     /// Appends `bytes`.
     ///
     /// # Errors
-    /// [`Full`]: there is not room for all of them; nothing of them was written.
+    /// [`Full`] if there is not room for all of them; nothing of them was written.
     fn put(&mut self, bytes: &[u8]) -> Result<(), Full>;
 }
 

@@ -26,8 +26,8 @@ pub const VERSION: &str = "/version";
 pub enum TargetError {
     /// It is longer than the string for it.
     TooLong,
-    /// A name that goes into the path is empty, `.` or `..`, or has a `/` in it, which the server refuses
-    /// (PROTOCOL.md: 400 for `%2F`).
+    /// A name that goes into the path is empty, `.` or `..`, or has a `/` in it, which the server answers
+    /// with 400 (R-HTTP-7).
     Segment,
 }
 
@@ -92,7 +92,7 @@ pub fn write_poll(
     target.domain(domain)
 }
 
-/// `GET`: polls for one task: 200 and the task, or 204 after 100 ms.
+/// `GET`: polls for one task. 200 and the task, or 204 after 100 ms.
 ///
 /// # Errors
 /// See [`TargetError`].
@@ -108,7 +108,7 @@ pub fn poll_one<const N: usize>(
     })
 }
 
-/// `GET`: one task, whatever its state; `POST` with `/log` after it: append a log line.
+/// `GET` reads one task, whatever its state; `POST` with `/log` after it appends a log line.
 ///
 /// # Errors
 /// See [`TargetError`].
@@ -137,7 +137,8 @@ pub fn task_log<const N: usize>(task_id: &str) -> Result<String<N>, TargetError>
     })
 }
 
-/// `POST`, the output object: reports a task by its workflow and reference name; `status` as [`Status::word`](super::Status::word).
+/// `POST`, the output object: reports a task by its workflow and reference name. `status` is as
+/// [`Status::word`](super::Status::word).
 ///
 /// # Errors
 /// See [`TargetError`].

@@ -5,7 +5,8 @@ use core::fmt;
 use super::scan::{Mark, Scanner, SyntaxError, SyntaxKind};
 use super::text::Text;
 
-/// One JSON value as it is written, borrowed from a document that the scanner has passed. `Debug` shows its size alone.
+/// One JSON value as it is written, borrowed from a document that the scanner has passed. `Debug` shows only
+/// its size.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub struct Value<'a> {
     raw: &'a [u8],
@@ -61,7 +62,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Digits alone, at least one, at most what a u64 holds.
+/// Only digits, at least one, at most what a u64 holds.
 pub(crate) fn digits(text: &[u8]) -> Option<u64> {
     let (first, rest) = text.split_first()?;
     rest.iter().try_fold(digit(first)?, |value, byte| value.checked_mul(10)?.checked_add(digit(byte)?))
@@ -100,7 +101,8 @@ pub const fn members(body: &[u8]) -> Members<'_> {
     Members { body, scanner: Scanner::new(), over: false }
 }
 
-/// Finds the member `name` of the object `body`. Of duplicates the last counts, as for Jackson and `serde_json`.
+/// Finds the member `name` of the object `body`. The last of duplicates counts, as for Jackson and
+/// `serde_json`.
 ///
 /// # Errors
 /// The document is not an object, or not JSON up to its end.
