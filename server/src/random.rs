@@ -1,4 +1,4 @@
-//! Everything random in a run: integer arithmetic alone, so that a seed gives the same run on every machine.
+//! Everything random in a run: only integer arithmetic, so that a seed gives the same run on every machine.
 
 /// SplitMix64: small, fast, and good enough to decide what goes wrong.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -38,7 +38,7 @@ impl Random {
         percent >= 100 || self.below(100) < u64::from(percent)
     }
 
-    /// One of the items, by weight; the first where all weights are zero.
+    /// One of the items, by weight; the first if all weights are zero.
     pub fn weighted<T: Copy>(&mut self, items: &[(T, u32)]) -> Option<T> {
         let total: u64 = items.iter().map(|(_, weight)| u64::from(*weight)).sum();
         let mut draw = self.below(total);

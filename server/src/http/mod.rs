@@ -215,7 +215,7 @@ impl Server {
         self.shared.with(|conductor, now| conductor.change(now, id, change, reason))
     }
 
-    /// What has been asked about a task; `None`: it is not known, or not any more.
+    /// What has been asked about a task, or `None` if it is not known, or not any more.
     #[must_use]
     pub fn received(&self, task: &str) -> Option<Received> {
         self.shared.with(|conductor, _| conductor.received(task))

@@ -29,7 +29,7 @@ pub struct Second {
 pub struct Stats {
     /// Requests by endpoint.
     pub requests: BTreeMap<String, u64>,
-    /// Answers by status; 0: none was sent, by a fault.
+    /// Responses by status; 0 counts those that a fault kept from being sent.
     pub answers: BTreeMap<u16, u64>,
     /// Connections taken.
     pub connections: u64,

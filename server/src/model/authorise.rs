@@ -5,7 +5,7 @@ use downbeat_core::machine::Instant;
 use super::{Effect, Refusal, Server};
 
 impl Server {
-    /// Issues a token; `None`: this server wants none (`/token` answers 404).
+    /// Issues a token. Returns `None` if this server wants none (`/token` answers 404).
     pub fn issue_token(&mut self, now: Instant, worker: u32) -> Option<u64> {
         let life = self.tokens.life?;
         while self.tokens.ends.front().is_some_and(|end| *end <= now) {

@@ -39,7 +39,7 @@ pub struct Setup {
     pub backend: Backend,
     /// `update-v2` is known (R-UPDATE-9).
     pub update_v2: bool,
-    /// A token is wanted, and good for so long; `None`: none is.
+    /// A token is wanted, and good for so long; `None` if none is.
     pub token_life: Option<Duration>,
 }
 
