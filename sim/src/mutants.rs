@@ -20,7 +20,7 @@ impl Machines {
     /// The machines as they should be.
     pub const SOUND: Self = Self { name: "", run: trial::run::<Sound> };
 
-    /// Their mistake; `None`: they are sound.
+    /// Their mistake, or `None` if they are sound.
     #[must_use]
     pub fn mistake(self) -> Option<&'static str> {
         (!self.name.is_empty()).then_some(self.name)
@@ -64,7 +64,7 @@ impl fmt::Debug for Machines {
 pub struct Caught {
     /// The mistake.
     pub mutant: &'static str,
-    /// The oracle that saw it first, with what it said; `None`: nobody did.
+    /// The oracle that saw it first, with what it said, or `None` if nobody did.
     pub by: Option<(&'static str, String)>,
     /// The scenario in which it was seen.
     pub scenario: String,

@@ -12,7 +12,7 @@ use crate::oracle::model::{CallKind, Lifecycle, Model};
 /// A swarm of at least so many seeds fails (13) when a probe that is not rare was never hit.
 pub const SEEDS_NEEDED: u64 = 2_000;
 
-/// Names of the probes; `true`: rare, so that a swarm without it passes.
+/// Names of the probes; `true` means rare, so that a swarm without it passes.
 const NAMES: [(&str, bool); COUNT] = [
     ("table full while updates retry", false),
     ("poll reply lost after effect", false),

@@ -66,7 +66,7 @@ pub struct Minimal {
 }
 
 impl Failure {
-    /// What is known of a failing run by itself; `None`: it did not fail. `again` runs it again.
+    /// What is known of a failing run by itself, or `None` if it did not fail. `again` runs it again.
     #[must_use]
     pub fn from_trial(trial: &Trial, run: String, again: &str) -> Option<Self> {
         let violation = trial.violation.as_ref()?;
@@ -154,8 +154,8 @@ pub fn quoted(word: &str) -> String {
     }
 }
 
-/// How long processors have worked for this process, all its threads together, to 10 ms, as the system tells it.
-/// `None` where it does not. A busy machine does not lengthen it, as it does the time on the wall.
+/// How long processors have worked for this process, all its threads together, to 10 ms, as the system tells
+/// it. `None` if it does not. A busy machine does not lengthen it, as it does the time on the wall.
 #[must_use]
 pub fn processor_time() -> Option<Duration> {
     // Ticks of a hundredth of a second, fields 14 and 15; the second one is the name in brackets.

@@ -17,7 +17,7 @@ pub struct Row {
     pub scenario: String,
     /// `downbeat` or `ruby-sdk`.
     pub policy: &'static str,
-    /// The most calls in one second while the fault was on (or in the whole run, where there was none).
+    /// The most calls in one second while the fault was on (or in the whole run, if there was none).
     pub peak_calls_per_second: u64,
     /// All calls while the fault was on, per second, times ten.
     pub mean_calls_per_ten_seconds: u64,

@@ -82,7 +82,7 @@ pub fn run_unjudged<M: Kind>(scenario: &Scenario, watchers: &mut [&mut dyn Watch
     world.run()
 }
 
-/// A run that ends with something open has broken a rule, also where no oracle's bound has passed yet.
+/// A run that ends with something open has broken a rule, also if no oracle's bound has passed yet.
 fn unfinished(outcome: &Outcome) -> Option<Violation> {
     let found = |oracle, at: Instant, worker, what| Some(Violation { oracle, at, worker, what });
     if let Some((at, worker)) = outcome.nondeterminism {

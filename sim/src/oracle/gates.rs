@@ -236,8 +236,8 @@ impl PollGate {
             return;
         }
         let short = policy.long_poll.is_zero() && brought;
-        // A long poll is sent only where the delays have reached the interval: how many empty polls there were is no
-        // matter then.
+        // A long poll is sent only if the delays have reached the interval: how many empty polls there were
+        // is no matter then.
         let long = kind == PollKind::Long;
         if long {
             let whole = |n: &u32| empty_delay(*n) >= policy.poll_interval;
@@ -247,7 +247,7 @@ impl PollGate {
         self.vague &= !(short || long);
     }
 
-    /// After an empty poll the wait says how many there were, where no jitter hides it.
+    /// After an empty poll the wait says how many there were, if no jitter hides it.
     fn clear_by_wait(&mut self, until: Instant, why: Why, policy: &Policy) {
         let exact = policy.empty_jitter == 0 && policy.long_poll.is_zero() && why == Why::Empty;
         let Some(sent) = self.empty_since.filter(|_| exact) else { return };
@@ -258,7 +258,7 @@ impl PollGate {
         }
     }
 
-    /// A poll was sent that is not part of a report.
+    /// A poll that is not part of a report was sent.
     pub(super) fn polled(&mut self) {
         self.passed();
         self.settles = true;
@@ -289,7 +289,7 @@ fn empty_delay(n: u32) -> Duration {
 /// The gate before all calls while the server cannot be reached (S20).
 #[derive(Clone, Copy, Debug)]
 pub struct LinkGate {
-    /// Failures of transport in a row; 0: reachable.
+    /// Failures of transport in a row; 0 if reachable.
     pub failures: u32,
     /// When the next call may be sent.
     pub opens: Range,
@@ -297,7 +297,7 @@ pub struct LinkGate {
     pub probe: Option<u64>,
     /// When the latest failure was told.
     pub since: Instant,
-    /// When a call was answered last; `ZERO`: never.
+    /// When a call was answered last, or `ZERO` for never.
     pub answered: Instant,
 }
 

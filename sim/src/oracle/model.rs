@@ -1,4 +1,4 @@
-//! The model: what the record says of each worker. Kept from inputs and actions alone, by the rules of
+//! The model: what the record says of each worker. Kept only from inputs and actions, by the rules of
 //! docs/invariants.md; nothing here looks into a machine.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "no other input brings a task")]
@@ -19,9 +19,9 @@ pub struct Model {
     pub policy: Policy,
     /// Entries in its table.
     pub capacity: u16,
-    /// Its number, where it is behind a hub.
+    /// Its number, if it is behind a hub.
     pub held_as: Option<u32>,
-    /// What its token and its link go by, where that is its hub's policy.
+    /// What its token and its link go by, if that is its hub's policy.
     pub(super) shared: Option<Box<Policy>>,
     /// Its clock and its lifecycle before the latest input.
     pub(super) before: Instant,
@@ -60,7 +60,7 @@ pub struct Model {
     pub trouble_at: Option<Instant>,
     /// The latest report took so long that no task should travel in the answer to the next.
     pub slow: bool,
-    /// When a report was accepted last; `ZERO`: never.
+    /// When a report was accepted last, or `ZERO` for never.
     pub accepted: Instant,
     /// When `update-v2` may be used: the server did not know it when it was last asked.
     pub take_next_from: Instant,
@@ -138,7 +138,7 @@ pub enum CallKind {
     },
     /// A report.
     Update {
-        /// Of this entry.
+        /// The entry that it is about.
         entry: EntryId,
         /// It is a poll too.
         take_next: bool,
@@ -147,12 +147,12 @@ pub enum CallKind {
     },
     /// A lease extension.
     Extend {
-        /// Of this entry.
+        /// The entry that it is about.
         entry: EntryId,
     },
     /// A question about the task.
     Ask {
-        /// Of this entry.
+        /// The entry that it is about.
         entry: EntryId,
     },
     /// A token refresh.
@@ -161,7 +161,7 @@ pub enum CallKind {
     GiveBack,
     /// A write to the store.
     Spill {
-        /// Of this entry.
+        /// The entry that it is about.
         entry: EntryId,
     },
 }
@@ -188,7 +188,7 @@ pub struct HeldTask {
     pub entry: EntryId,
     /// Which task.
     pub key: TaskKey,
-    /// What it ended with; `None`: its code runs.
+    /// What it ended with, or `None` if its code runs.
     pub outcome: Option<Outcome>,
     /// When it was run, in true time.
     pub run_at: Instant,
@@ -202,7 +202,7 @@ pub struct HeldTask {
     pub report: Range,
     /// A report or a write to the store is in flight.
     pub reporting: bool,
-    /// When the first report was sent whose effect nobody knows.
+    /// When the first report whose effect nobody knows was sent.
     pub unsure_since: Option<Instant>,
     /// The server will never take it, nor the report that the task failed.
     pub rejected: bool,
@@ -216,7 +216,8 @@ pub struct HeldTask {
     pub poisoned: bool,
     /// The outcome was a yield, whatever is reported in its place.
     pub yielded: bool,
-    /// When its result goes to the store, whatever else is due, as far as that is certain; `FAR_FUTURE`: never.
+    /// When its result goes to the store, whatever else is due, as far as that is certain, or `FAR_FUTURE`
+    /// for never.
     pub store_by: Instant,
     /// Until when it may be given back, or yield.
     pub give_back_until: Instant,
@@ -224,7 +225,7 @@ pub struct HeldTask {
     pub store_failed: bool,
     /// The server delivered it again: its yield was accepted.
     pub settled: bool,
-    /// Length of its lease; zero: none to keep.
+    /// Length of its lease, or zero if there is none to keep.
     pub lease: Duration,
     /// When the lease has to be extended.
     pub extend: Range,
@@ -485,7 +486,8 @@ impl Model {
         self.give_back.is_some_and(|give_back| give_back.call.is_none()) || self.all().any(due)
     }
 
-    /// Whether nothing keeps it from its end. Behind a hub that is the end: it says `Stopped` for all alone.
+    /// Whether nothing keeps it from its end. Behind a hub that is the end, because only the hub says
+    /// `Stopped`, for all.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         let done = self.held == 0;

@@ -184,7 +184,8 @@ pub(crate) struct Liner {
     lives: BTreeMap<u32, u32>,
     /// The number of the first hub.
     first: u32,
-    /// Whether a step of a hub has to say whose it is: the only hub's, where nobody stands alone, has not.
+    /// Whether a step of a hub has to say whose it is. It has not if there is one hub and no worker without
+    /// it.
     names_hubs: bool,
 }
 

@@ -25,12 +25,12 @@ pub struct Record {
     pub hubs: Hubs,
 }
 
-/// The hubs of a record; none where every worker stands alone.
+/// The hubs of a record; none if no worker has one.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Hubs {
     /// In the order of their numbers.
     pub list: Vec<Hub>,
-    /// There are workers that stand alone.
+    /// There are workers without a hub.
     pub loners: bool,
 }
 
@@ -53,7 +53,7 @@ impl Hubs {
         Self { list: vec![one], loners: false }
     }
 
-    /// The hub whose step this is; `None`: a machine's that stands alone.
+    /// The hub whose step this is, or `None` for a machine without a hub.
     #[must_use]
     pub fn for_step(&self, step: &Step) -> Option<&Hub> {
         match step.p {
@@ -253,7 +253,7 @@ impl Record {
         self.header().map_or(0, |header| header.workers.iter().map(|group| group.count).sum())
     }
 
-    /// A line as the step of a hub, where it is one.
+    /// A line as the step of a hub, if it is one.
     #[must_use]
     pub fn hub_step(&self, line: &Line) -> Option<HubStep> {
         let Line::Step(step) = line else { return None };

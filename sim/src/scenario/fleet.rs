@@ -50,8 +50,8 @@ impl Hub {
 }
 
 impl Scenario {
-    /// How many workers there are, in processes and alone. They are numbered over the groups, in the file's order; in a
-    /// group of a process, copy by copy.
+    /// How many workers there are, in processes and outside. They are numbered over the groups, in the file's
+    /// order; in a group of a process, copy by copy.
     #[must_use]
     pub fn worker_count(&self) -> u64 {
         self.workers.iter().map(|group| self.in_group(group)).sum()
@@ -64,15 +64,15 @@ impl Scenario {
         u64::from(group.count) * u64::from(copies)
     }
 
-    /// The process that holds a group of workers, where one does.
+    /// The process that holds a group of workers, if one does.
     #[must_use]
     pub fn process_of(&self, group: &Workers) -> Option<&Processes> {
         let name = group.process.as_ref()?;
         self.processes.iter().find(|process| process.name == *name)
     }
 
-    /// The policy of a group's workers. In a process a worker may have as many calls in flight as all together, where
-    /// nothing else is said.
+    /// The policy of a group's workers. In a process a worker may have as many calls in flight as all
+    /// together, if nothing else is said.
     #[must_use]
     pub fn policy_of(&self, group: &Workers) -> Policy {
         let mut policy = group.policy_for(self.server.auth);

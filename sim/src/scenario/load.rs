@@ -127,7 +127,7 @@ fn unreadable(error: &serde_json::Error) -> String {
     format!("{what}, in column {}", error.column())
 }
 
-/// The message alone.
+/// Only the message.
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
@@ -150,7 +150,7 @@ fn key_of(path: &serde_path_to_error::Path, message: &str) -> String {
     }
 }
 
-/// A message for people who do not know Rust's names, with the nearest known name where there is one.
+/// A message for people who do not know Rust's names, with the nearest known name if there is one.
 fn plain(message: &str) -> String {
     const TYPES: [(&str, &str); 5] = [
         ("expected u8", "expected a whole number from 0 to 255"),
@@ -171,7 +171,7 @@ fn plain(message: &str) -> String {
     text
 }
 
-/// The name that somebody most likely meant; `None`: nothing is near.
+/// The name that somebody most likely meant, or `None` if nothing is near.
 pub(crate) fn nearest<'a>(unknown: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |name: &str| name.to_ascii_lowercase().replace('-', "_");
     let unknown = plain(unknown);

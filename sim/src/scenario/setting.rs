@@ -29,7 +29,7 @@ pub struct Setting {
     pub stores_fill: bool,
     /// Calls may fail, or be lost.
     pub loses_calls: bool,
-    /// What the workers' clocks must show, where that is known.
+    /// What the workers' clocks must show, if that is known.
     pub clocks: Option<Clocks>,
     /// Bounds of liveness.
     pub bounds: Bounds,

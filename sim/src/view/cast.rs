@@ -27,7 +27,7 @@ pub struct Cast {
     pub seed: u64,
     /// The workers by number, and behind them the hubs.
     pub players: Vec<Player>,
-    /// The scenario, where there is one.
+    /// The scenario, if there is one.
     pub scenario: Option<Scenario>,
 }
 
@@ -63,7 +63,7 @@ impl Cast {
         Self { title, subtitle: why, seed: header.seed, players, scenario: header.scenario.clone() }
     }
 
-    /// A worker's name: `worker 2`; of a hub `hub`, or `hub 1` where there are several.
+    /// A worker's name, such as `worker 2`; that of a hub is `hub`, or `hub 1` if there are several.
     #[must_use]
     pub fn name(&self, worker: u32) -> String {
         let hub = self.is_hub(worker);

@@ -17,7 +17,7 @@ pub fn clock(at: Instant) -> String {
     format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
 }
 
-/// A time as people say it: `16.059 s`, and `0.000250 s` where milliseconds do not tell it.
+/// A time as people say it: `16.059 s`, and `0.000250 s` if milliseconds do not tell it.
 #[must_use]
 pub fn time(at: Instant) -> String {
     let micros = at.as_micros();

@@ -39,7 +39,7 @@ impl Oracles {
         Self::from_oracles(setting, oracles)
     }
 
-    /// The judge of hostile inputs alone (S19).
+    /// Only the judge of hostile inputs (S19).
     #[must_use]
     pub fn hostile(setting: Setting) -> Self {
         let oracles: Vec<Box<dyn Oracle>> =
@@ -214,7 +214,7 @@ impl Oracles {
         }
     }
 
-    /// What a clock must show at a true time, where that is known, and whether a step may be told less.
+    /// What a clock must show at a true time, if that is known, and whether a step may be told less.
     fn shows(&self, number: u32, at: Instant, input: &Input) -> Option<(Instant, bool)> {
         let clocks = self.setting.clocks.as_ref()?;
         Some((clocks.shows(number, at)?, clocks.may_go_back() && *input != Input::Tick))
