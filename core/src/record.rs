@@ -102,13 +102,13 @@ pub struct Gap {
 }
 
 impl Step {
-    /// A step of a machine without a hub.
+    /// Makes a step of a machine without a hub.
     #[must_use]
     pub fn from_machine(t: Instant, worker: u32, local: Instant, input: Input, action: Action) -> Self {
         Self { t, p: None, w: Some(worker), l: (local != t).then_some(local), input, to: None, action }
     }
 
-    /// A step of a hub.
+    /// Makes a step of a hub.
     #[must_use]
     pub fn from_hub(t: Instant, input: HubInput, action: HubAction) -> Self {
         let (w, input) = match input {
@@ -126,13 +126,13 @@ impl Step {
         Self { t, p: None, w, l: None, input, to, action }
     }
 
-    /// The time on the clock of the machine.
+    /// Returns the time on the clock of the machine.
     #[must_use]
     pub fn local(&self) -> Instant {
         self.l.unwrap_or(self.t)
     }
 
-    /// What the hub was told, or `None` if no hub can be told that.
+    /// Returns what the hub was told, or `None` if no hub can be told that.
     #[must_use]
     pub fn hub_input(&self) -> Option<HubInput> {
         match (self.w, self.input) {
@@ -149,7 +149,7 @@ impl Step {
         }
     }
 
-    /// What the hub answered, or `None` if no hub answers that.
+    /// Returns what the hub answered, or `None` if no hub answers that.
     #[must_use]
     pub fn hub_action(&self) -> Option<HubAction> {
         if let Some(worker) = self.to {
@@ -175,7 +175,7 @@ impl Step {
         }
     }
 
-    /// Whether the step tells of a decision from outside, such as a drain.
+    /// Returns whether the step tells of a decision from outside, such as a drain.
     #[must_use]
     pub fn control(&self) -> Option<Control> {
         if let Input::Control(control) = self.input { Some(control) } else { None }

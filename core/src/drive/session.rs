@@ -102,8 +102,8 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
         Ok(Self::from_worker(worker, config, buffers))
     }
 
-    /// As [`Session::new`], in a place that is given: on a small stack there is no room to make a session there and
-    /// move it.
+    /// Makes a session as [`Session::new`] does, in a place that is given: on a small stack there is no room
+    /// to make a session there and move it.
     ///
     /// # Errors
     /// As there; the place is then as it was.
@@ -161,13 +161,13 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
         }
     }
 
-    /// The machine, to look at.
+    /// Returns the machine, to look at.
     #[must_use]
     pub const fn worker(&self) -> &LeanWorker<N> {
         &self.slots.worker
     }
 
-    /// What was met so far.
+    /// Returns what was met so far.
     #[must_use]
     pub const fn counts(&self) -> Counts {
         Counts { unreportable: self.slots.unreportable, ..self.counts }
@@ -183,7 +183,7 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
         };
     }
 
-    /// Until when the I/O that is needed now may take; the end of time if none is.
+    /// Returns until when the I/O that is needed now may take; the end of time if none is.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.call.as_ref().map_or(Instant::FAR_FUTURE, |call| call.deadline)
@@ -205,32 +205,32 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
 
     // ---------------------------------------------------------------- what came of a demand
 
-    /// The kept connection was looked at.
+    /// Tells that the kept connection was looked at.
     pub fn checked(&mut self, stale: bool) {
         if let Some(call) = &mut self.call {
             call.exchange.checked(stale);
         }
     }
 
-    /// A new connection was made, or not.
+    /// Tells whether a new connection was made.
     pub fn connected(&mut self, result: Result<(), Cause>) {
         let failed = self.call.as_mut().and_then(|call| call.exchange.connected(result).err());
         self.fail(failed);
     }
 
-    /// So many bytes were written, or none and the stream failed.
+    /// Tells that so many bytes were written, or none and the stream failed.
     pub fn wrote(&mut self, result: Result<usize, Cause>) {
         let failed = self.call.as_mut().and_then(|call| call.exchange.wrote(result).err());
         self.fail(failed);
     }
 
-    /// All was flushed, or not.
+    /// Tells whether all was flushed.
     pub fn flushed(&mut self, result: Result<(), Cause>) {
         let failed = self.call.as_mut().and_then(|call| call.exchange.flushed(result).err());
         self.fail(failed);
     }
 
-    /// So many bytes were read; 0 means that the connection has ended.
+    /// Tells that so many bytes were read; 0 means that the connection has ended.
     pub fn received(&mut self, result: Result<usize, Cause>) {
         let Some(call) = &mut self.call else { return };
         let ended = match result {

@@ -27,13 +27,13 @@ impl<L, M> Client<L, M> {
         Self { link, memory, open: false }
     }
 
-    /// Whether there is a connection that the next call tries first.
+    /// Returns whether there is a connection that the next call tries first.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.open
     }
 
-    /// The link.
+    /// Returns the link.
     pub const fn link_mut(&mut self) -> &mut L {
         &mut self.link
     }

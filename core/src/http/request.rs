@@ -24,7 +24,7 @@ pub enum HeadError {
 }
 
 impl HeadError {
-    /// The error as a transport's failure has it.
+    /// Returns the error as a transport's failure has it.
     #[must_use]
     pub const fn cause(self) -> Cause {
         match self {

@@ -102,7 +102,7 @@ pub enum ResponseError {
 }
 
 impl ResponseError {
-    /// The error as a transport's failure has it.
+    /// Returns the error as a transport's failure has it.
     #[must_use]
     pub const fn cause(self) -> Cause {
         match self {
@@ -175,7 +175,7 @@ impl Response {
 
     /// Takes bytes off the front of `input` and says how many and what they are.
     ///
-    /// Call it again with what is left, until it answers [`Event::More`] or [`Event::End`]. After `More`, append
+    /// Call it again with what is left, until it returns [`Event::More`] or [`Event::End`]. After `More`, append
     /// what comes in to what is left: a head is taken only when it is whole.
     ///
     /// # Errors
@@ -188,7 +188,7 @@ impl Response {
         }
     }
 
-    /// The connection ended: says whether the answer is whole.
+    /// Tells that the connection ended, and returns whether the answer is whole.
     ///
     /// # Errors
     /// [`ResponseError::Closed`], or the error that [`Response::next`] answered before.
@@ -215,19 +215,19 @@ impl Response {
         }
     }
 
-    /// Whether the answer is over.
+    /// Returns whether the answer is over.
     #[must_use]
     pub const fn is_over(&self) -> bool {
         matches!(self.state, State::Over)
     }
 
-    /// Whether the head is still to come.
+    /// Returns whether the head is still to come.
     #[must_use]
     pub const fn in_head(&self) -> bool {
         matches!(self.state, State::Head)
     }
 
-    /// Whether the next request may use the same connection, once the answer is over.
+    /// Returns whether the next request may use the same connection, once the answer is over.
     #[must_use]
     pub const fn keeps_connection(&self) -> bool {
         self.keep && self.is_over()

@@ -137,7 +137,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// The call that is made, to the server or to the store, or `None` if none is.
+    /// Returns the call that is made, to the server or to the store, or `None` if none is.
     #[must_use]
     pub const fn call(&self) -> Option<CallId> {
         match self {
@@ -159,7 +159,8 @@ impl Action {
         }
     }
 
-    /// What it is called in logs and views, the same word as in a record: `run`, `give_back` and so on.
+    /// Returns what it is called in logs and views, the same word as in a record: `run`, `give_back` and so
+    /// on.
     ///
     /// ```
     /// use downbeat_core::machine::Action;

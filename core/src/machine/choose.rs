@@ -26,8 +26,8 @@ enum Obligation {
     Poll,
 }
 
-/// The order in which obligations are met, and in which their deadlines are looked at, of which the first of equal ones
-/// counts: an action that is due and a wait for it are read from the same table.
+/// The order in which obligations are met, and in which their deadlines are looked at. The first of equal
+/// deadlines counts. An action that is due and a wait for it are read from the same table.
 const ORDER: [Obligation; 6] = [
     Obligation::Refresh,
     Obligation::GiveBack,

@@ -106,7 +106,7 @@ impl<S: Storage, M: Kind> Member<S, M> {
         Self { machine, wake: Instant::FAR_FUTURE, queued: [false; 3], next: [NIL; 3], stopped: false }
     }
 
-    /// The worker, to look at.
+    /// Returns the worker, to look at.
     #[must_use]
     pub const fn machine(&self) -> &Machine<S, M> {
         &self.machine
@@ -275,7 +275,7 @@ where
         self.next_action()
     }
 
-    /// When the hub next wants a `Tick` if nothing else happens; meaningful after a `Wait`.
+    /// Returns when the hub next wants a `Tick` if nothing else happens; meaningful after a `Wait`.
     #[must_use]
     pub fn deadline(&self) -> Option<(Instant, Why)> {
         let asleep = self.members.as_ref().iter().map(|member| (member.wake, Why::InFlight));
@@ -292,25 +292,25 @@ where
             .min_by_key(|(at, _)| *at)
     }
 
-    /// The members, in the order of their indexes.
+    /// Returns the members, in the order of their indexes.
     #[must_use]
     pub fn members(&self) -> &[Member<S, M>] {
         self.members.as_ref()
     }
 
-    /// What the hub was made with.
+    /// Returns what the hub was made with.
     #[must_use]
     pub const fn policy(&self) -> &HubPolicy {
         &self.policy
     }
 
-    /// Server calls in flight, over all workers.
+    /// Returns how many server calls are in flight, over all workers.
     #[must_use]
     pub const fn calls_in_flight(&self) -> u16 {
         self.calls
     }
 
-    /// The generation of the present token, or `None` if a token is wanted and not there.
+    /// Returns the generation of the present token, or `None` if a token is wanted and not there.
     #[must_use]
     pub const fn token_generation(&self) -> Option<u16> {
         if self.auth.is_missing() { None } else { Some(self.auth.generation()) }

@@ -21,13 +21,13 @@ impl EntryId {
         Self { index, generation }
     }
 
-    /// The index in the table: 0 up to the capacity, exclusive.
+    /// Returns the index in the table: 0 up to the capacity, exclusive.
     #[must_use]
     pub const fn index(self) -> u16 {
         self.index
     }
 
-    /// How often this entry has been used, modulo 65,536.
+    /// Returns how often this entry has been used, modulo 65,536.
     #[must_use]
     pub const fn generation(self) -> u16 {
         self.generation
@@ -63,13 +63,13 @@ impl CallId {
         Self(bits)
     }
 
-    /// The handle as one number.
+    /// Returns the handle as one number.
     #[must_use]
     pub const fn to_bits(self) -> u64 {
         self.0
     }
 
-    /// Only the serial number. It is one more with every call of the machine, and wraps after 2^32.
+    /// Returns only the serial number. It is one more with every call of the machine, and wraps after 2^32.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the low 32 bits are the serial number")]
     pub const fn serial(self) -> u32 {
@@ -122,7 +122,7 @@ impl TaskKey {
         Self((value >> 64) as u64, value as u64)
     }
 
-    /// The key as a number.
+    /// Returns the key as a number.
     #[must_use]
     pub const fn to_u128(self) -> u128 {
         (self.0 as u128) << 64 | self.1 as u128

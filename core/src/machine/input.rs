@@ -78,7 +78,7 @@ pub struct TaskMeta {
 }
 
 impl TaskMeta {
-    /// A task that may be given back at any time and is nobody's retry.
+    /// Makes a task that may be given back at any time and is nobody's retry.
     #[must_use]
     pub const fn new(key: TaskKey, response_timeout: Option<Duration>) -> Self {
         Self { key, response_timeout, give_back_within: None, retry_of: None }
@@ -143,7 +143,7 @@ pub struct CallError {
 }
 
 impl CallError {
-    /// A failure without a `Retry-After`.
+    /// Makes a failure without a `Retry-After`.
     #[must_use]
     pub const fn new(fault: Fault) -> Self {
         Self { fault, retry_after: None }

@@ -201,8 +201,8 @@ impl Policy {
         recall_timeout: Duration::from_secs(4),
     };
 
-    /// The timing of Conductor's Ruby class `RactorTaskRunner`, reproduced to the millisecond
-    /// (`tests/vectors/ruby-traces.json`).
+    /// Makes a policy with the timing of Conductor's Ruby class `RactorTaskRunner`, reproduced to the
+    /// millisecond (`tests/vectors/ruby-traces.json`).
     #[must_use]
     pub const fn ruby_sdk() -> Self {
         Self {
@@ -221,7 +221,7 @@ impl Policy {
         }
     }
 
-    /// How long a driver waits for the call that an action makes; zero for an action that makes none.
+    /// Returns how long a driver waits for the call that an action makes; zero for an action that makes none.
     ///
     /// `yields`: what an `Update` reports is a yield. Calls that carry a result or bring tasks have `report_timeout`, a poll
     /// its `wait` besides; the others have `call_timeout`, as a yield has, whose repeat must not come late (S4).

@@ -67,8 +67,9 @@ impl<S: Storage, M: Kind> Machine<S, M> {
         }
     }
 
-    /// A yield that comes too late would end its workflow (R-TIMEOUT-3): a report that the task failed takes its place, unless
-    /// the yield may have had effect, so that the task may be somebody else's by now (S4).
+    /// A yield that comes too late would end its workflow (R-TIMEOUT-3), so a report that the task failed
+    /// takes its place. The exception is a yield that may have had effect, because the task may be somebody
+    /// else's by now (S4).
     pub(crate) fn replace_late_yield(&mut self, index: u16) {
         let soon = self.now.saturating_add_micros(GIVE_BACK_MARGIN);
         let Some(entry) = self.table.get_mut(index) else { return };
@@ -513,8 +514,9 @@ impl Report {
         };
     }
 
-    /// The server answers, and refuses this very result: after enough of that a report that the task failed is tried at once
-    /// behind each refusal of the result, so that both were asked of the same server at the same time.
+    /// The server answers, and refuses this very result. After enough of that the machine tries a report that
+    /// the task failed at once behind each refusal of the result, so that both were asked of the same server
+    /// at the same time.
     ///
     /// `others`: other results are accepted meanwhile, so that waiting longer brings nothing.
     fn count_refusal<M: Kind>(&mut self, cx: &Cx<'_, M>, error: &CallError, others: bool) {

@@ -201,8 +201,8 @@ impl<S: Storage, M: Kind> Machine<S, M> {
         self.step_within(now, input, &mut turn)
     }
 
-    /// When the worker next wants a `Tick` if nothing else happens, and for what. `None` means that only an
-    /// input brings work.
+    /// Returns when the worker next wants a `Tick` if nothing else happens, and for what. `None` means that
+    /// only an input brings work.
     ///
     /// It is what the last `Wait` said, and is meaningless before that. A later `Tick` is late, an earlier one is
     /// harmless.
@@ -212,7 +212,7 @@ impl<S: Storage, M: Kind> Machine<S, M> {
         until.map(|at| (at, why))
     }
 
-    /// The policy that the worker was made with.
+    /// Returns the policy that the worker was made with.
     #[must_use]
     pub const fn policy(&self) -> &Policy {
         &self.policy

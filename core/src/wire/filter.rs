@@ -80,7 +80,8 @@ impl<B: Buffer> TaskFilter<B> {
         self.cutter.finish()
     }
 
-    /// The state of the task that the answer of `GET /tasks/{id}` is; ask when the last piece was fed.
+    /// Returns the state of the task that the answer of `GET /tasks/{id}` is; ask when the last piece was
+    /// fed.
     ///
     /// [`TaskState::Unknown`] as long as the answer is not whole, and if it is not one task. A buffer of no
     /// bytes is enough, however large the task is.

@@ -64,7 +64,7 @@ pub enum Status<'a> {
 }
 
 impl Status<'_> {
-    /// The word on the wire.
+    /// Returns the word on the wire.
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
@@ -77,7 +77,8 @@ impl Status<'_> {
 }
 
 impl<'a> Status<'a> {
-    /// The report that takes an outcome's place: terminal if a retry would only make the same outcome again.
+    /// Returns the report that takes an outcome's place: terminal if a retry would only make the same outcome
+    /// again.
     #[must_use]
     pub const fn instead(why: Instead, reason: &'a str) -> Self {
         match why {
@@ -87,7 +88,7 @@ impl<'a> Status<'a> {
     }
 }
 
-/// The reason of a report that takes an outcome's place, for drivers that can say no more of it.
+/// Returns the reason of a report that takes an outcome's place, for drivers that can say no more of it.
 #[must_use]
 pub const fn reason_instead(why: Instead) -> &'static str {
     match why {
@@ -160,7 +161,7 @@ impl<'a> Output<'a> {
         Ok(self)
     }
 
-    /// The JSON.
+    /// Returns the JSON.
     #[must_use]
     pub const fn raw(&self) -> &'a [u8] {
         self.raw
@@ -372,7 +373,7 @@ impl<O: Serialize> TaskResult<'_, O> {
 ///
 /// A server of today looks at `extendLease` and drops the rest without a word (R-LEASE-3); the rest is for
 /// others. Some answer 500 to a body without a status, so it says `IN_PROGRESS`. One from before 2022-08 does
-/// not know `extendLease`, and takes `IN_PROGRESS` for a give-back: `callbackAfterSeconds`, the lease in
+/// not know `extendLease`, and takes `IN_PROGRESS` for a give-back. `callbackAfterSeconds`, the lease in
 /// whole seconds, rounded up, at least 1, keeps it from handing the task out again before the lease would
 /// have ended. Such a server also forgets the task's polled output. An empty `worker_id` is left out.
 ///

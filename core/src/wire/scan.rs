@@ -222,13 +222,13 @@ impl Scanner {
         Self { objects: [0; 4], at: 0, depth: 0, state: State::Value }
     }
 
-    /// How many arrays and objects are open, after the last byte.
+    /// Returns how many arrays and objects are open, after the last byte.
     #[must_use]
     pub const fn depth(&self) -> u32 {
         self.depth
     }
 
-    /// How many bytes were taken.
+    /// Returns how many bytes were taken.
     #[must_use]
     pub const fn at(&self) -> usize {
         self.at

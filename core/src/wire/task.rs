@@ -82,9 +82,9 @@ pub struct TaskView<'a> {
     /// `pollTimeoutSeconds` of `taskDefinition`, or if there is none of `workflowTask.taskDefinition`; `None`
     /// if missing, zero, or not a whole number.
     ///
-    /// The server counts it from the first scheduling of the task, and looks when the task is in the queue (R-TIMEOUT-3):
-    /// a give-back or a yield that comes when this much, and the `callbackAfterSeconds` that it asks for, is over ends
-    /// task and workflow `TIMED_OUT` inside that very request.
+    /// The server counts it from the first scheduling of the task, and looks when the task is in the queue
+    /// (R-TIMEOUT-3). If this much and the `callbackAfterSeconds` of a give-back or a yield are over when it
+    /// comes, it ends task and workflow `TIMED_OUT` inside that very request.
     pub poll_timeout: Option<Duration>,
     /// `inputData`: raw JSON, an object, or `{}` if it is missing. Integers of any size stand as they were
     /// sent.
@@ -96,7 +96,7 @@ pub struct TaskView<'a> {
 }
 
 impl<'a> TaskView<'a> {
-    /// What the machine needs to know.
+    /// Returns what the machine needs to know.
     ///
     /// `give_back_within` is what was left of [`TaskView::poll_timeout`], counted from
     /// [`TaskView::scheduled_time`], when the server sent the task: by the latest of its own times, as
@@ -116,7 +116,7 @@ impl<'a> TaskView<'a> {
         TaskMeta { give_back_within, retry_of, ..TaskMeta::new(self.ids.key(), self.response_timeout) }
     }
 
-    /// The task as an [`Executor`](crate::ports::Executor) sees it; `task_type` is the decoded type.
+    /// Returns the task as an [`Executor`](crate::ports::Executor) sees it; `task_type` is the decoded type.
     #[must_use]
     pub fn assignment<'s>(&'s self, task_type: &'s str) -> Assignment<'s> {
         Assignment {

@@ -30,31 +30,31 @@ impl<'a> Text<'a> {
         Self { raw }
     }
 
-    /// What stands between the quotes.
+    /// Returns what stands between the quotes.
     #[must_use]
     pub const fn raw(&self) -> &'a str {
         self.raw
     }
 
-    /// The text itself if it has no escapes, which is nearly always.
+    /// Returns the text itself if it has no escapes, which is nearly always.
     #[must_use]
     pub fn plain(&self) -> Option<&'a str> {
         (!self.raw.contains('\\')).then_some(self.raw)
     }
 
-    /// Whether there is nothing in it.
+    /// Returns whether there is nothing in it.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.raw.is_empty()
     }
 
-    /// The characters; a lone surrogate is U+FFFD.
+    /// Returns the characters; a lone surrogate is U+FFFD.
     #[must_use]
     pub fn chars(&self) -> Chars<'a> {
         Chars { rest: self.raw.chars(), unescape: Unescape::new(), next: None }
     }
 
-    /// The text in memory of its own, at most `N` bytes of UTF-8.
+    /// Returns the text in memory of its own, at most `N` bytes of UTF-8.
     ///
     /// # Errors
     /// [`TooLong`]: it needs more.

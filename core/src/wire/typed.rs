@@ -55,7 +55,7 @@ impl<'a> TaskView<'a> {
         }
     }
 
-    /// The polled output, for a give-back that echoes it.
+    /// Reads the polled output, for a give-back that echoes it.
     #[must_use]
     pub const fn polled_output(&self) -> Output<'a> {
         Output::scanned(self.output)

@@ -17,32 +17,33 @@ impl<'a> Value<'a> {
         Self { raw }
     }
 
-    /// The value's bytes, without white space around it.
+    /// Returns the value's bytes, without white space around it.
     #[must_use]
     pub const fn raw(&self) -> &'a [u8] {
         self.raw
     }
 
-    /// Whether it is `null`.
+    /// Returns whether it is `null`.
     #[must_use]
     pub fn is_null(&self) -> bool {
         self.raw == b"null"
     }
 
-    /// Whether it is an object.
+    /// Returns whether it is an object.
     #[must_use]
     pub fn is_object(&self) -> bool {
         self.raw.first() == Some(&b'{')
     }
 
-    /// The text, if it is a string.
+    /// Returns the text, if it is a string.
     #[must_use]
     pub fn text(&self) -> Option<Text<'a>> {
         let content = self.raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
         core::str::from_utf8(content).ok().map(Text::escaped)
     }
 
-    /// The number, if it is an integer of 64 bits. A fraction, an exponent, or digits in a string are none.
+    /// Returns the number, if it is an integer of 64 bits. A fraction, an exponent, or digits in a string are
+    /// none.
     #[must_use]
     pub fn integer(&self) -> Option<i64> {
         match self.raw.split_first()? {
@@ -51,7 +52,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The truth value, if it is one.
+    /// Returns the truth value, if it is one.
     #[must_use]
     pub fn boolean(&self) -> Option<bool> {
         match self.raw {
