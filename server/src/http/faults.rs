@@ -124,7 +124,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault of all calls, until it is removed.
+    /// Makes a fault of all calls, until it is removed.
     #[must_use]
     pub const fn new(kind: FaultKind) -> Self {
         Self {
@@ -295,7 +295,7 @@ impl Faults {
         self.0.changed.send_replace(());
     }
 
-    /// The faults in force, in the order in which they were added.
+    /// Returns the faults in force, in the order in which they were added.
     #[must_use]
     pub fn active(&self) -> Vec<ActiveFault> {
         self.lock().active.clone()

@@ -17,13 +17,13 @@ impl Server {
         Some(self.tokens.first + self.tokens.ends.len() as u64 - 1)
     }
 
-    /// No token issued so far is good any more.
+    /// Makes every token that was issued so far bad.
     pub fn revoke_tokens(&mut self) {
         self.tokens.first += self.tokens.ends.len() as u64;
         self.tokens.ends.clear();
     }
 
-    /// Whether a token is good, for requests that the model does not know.
+    /// Returns whether a token is good, for requests that the model does not know.
     ///
     /// # Errors
     /// The token is missing or not good.

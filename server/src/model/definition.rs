@@ -82,7 +82,8 @@ impl Default for Definition {
 }
 
 impl Definition {
-    /// How long after the failure of attempt `n` (from 0) its retry comes, without jitter (R-RETRY-2).
+    /// Returns how long after the failure of attempt `n` (from 0) its retry comes, without jitter
+    /// (R-RETRY-2).
     #[must_use]
     pub fn delay_after(&self, n: u32) -> Duration {
         let factor = match self.retry_logic {

@@ -36,7 +36,7 @@ impl Server {
         }
     }
 
-    /// What can be seen of a task.
+    /// Returns what can be seen of a task.
     #[must_use]
     pub fn view(&self, key: TaskKey) -> Option<View> {
         let task = self.tasks.get(&key)?;
@@ -49,7 +49,7 @@ impl Server {
         Some(View { stage, attempt, deliveries, retried_as })
     }
 
-    /// The tasks waiting in a queue, in order (R-QUEUE-1).
+    /// Returns the tasks waiting in a queue, in order (R-QUEUE-1).
     pub fn waiting(&self, queue: u32) -> impl Iterator<Item = TaskKey> + '_ {
         self.queues.get(&queue).into_iter().flatten().copied()
     }

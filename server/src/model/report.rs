@@ -54,7 +54,7 @@ pub enum Taken {
 }
 
 impl Generation {
-    /// What this generation makes of an update with `extendLease` (R-LEASE-4).
+    /// Returns what this generation makes of an update with `extendLease` (R-LEASE-4).
     #[must_use]
     pub const fn takes(self, beat: Beat) -> Taken {
         match (self, beat.status) {
@@ -152,7 +152,7 @@ impl Server {
         Ok(())
     }
 
-    /// The length of a task's lease.
+    /// Returns the length of a task's lease.
     #[must_use]
     pub fn lease_of(&self, key: TaskKey) -> Option<Duration> {
         let task = self.tasks.get(&key)?;

@@ -46,7 +46,7 @@ impl Status {
         })
     }
 
-    /// Whether nothing follows.
+    /// Returns whether nothing follows.
     #[must_use]
     pub const fn is_final(self) -> bool {
         !matches!(self, Self::Scheduled | Self::InProgress)
