@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use crate::commit;
 
-/// The commit that this program was built from, with `-dirty` if its sources had been changed since;
+/// Returns the commit that this program was built from, with `-dirty` if its sources had been changed since;
 /// `unknown` if it was built outside git.
 pub fn commit() -> &'static str {
     static COMMIT: OnceLock<String> = OnceLock::new();

@@ -141,7 +141,7 @@ pub fn check(case: &Case) -> Result<(), Box<Divergence>> {
     }
 }
 
-/// Every call that the machine makes in a case.
+/// Returns every call that the machine makes in a case.
 #[must_use]
 pub fn run(case: &Case) -> Vec<Call> {
     let Some(mut bench) = Bench::new(case) else { return Vec::new() };

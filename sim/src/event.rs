@@ -91,7 +91,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// When it happened, in true time.
+    /// Returns when it happened, in true time.
     #[must_use]
     pub const fn at(&self) -> Instant {
         match self {
@@ -128,8 +128,8 @@ pub struct HubStep {
 }
 
 impl HubStep {
-    /// The step as steps of those whom it concerns: of whoever was told, which ends in a wait without a
-    /// deadline if another answers, and of whoever answered. What concerns the hub itself is a step of its
+    /// Returns the step as steps of those whom it concerns: of whoever was told, which ends in a wait without
+    /// a deadline if another answers, and of whoever answered. What concerns the hub itself is a step of its
     /// own number.
     pub fn events(&self) -> impl Iterator<Item = Event> + use<> {
         let Self { at, local, input, action, .. } = *self;

@@ -16,7 +16,7 @@ pub struct Shrunk {
     pub runs: u32,
 }
 
-/// The rule that a scenario breaks with these machines, or `None`.
+/// Returns the rule that a scenario breaks with these machines, or `None`.
 #[must_use]
 pub fn broken(machines: Machines, scenario: &Scenario) -> Option<&'static str> {
     machines.run(scenario, &mut []).violation.map(|violation| violation.oracle)

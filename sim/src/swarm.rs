@@ -56,7 +56,7 @@ pub struct Found {
     pub failing: Vec<Failing>,
 }
 
-/// The profile of a seed if none is given.
+/// Returns the profile of a seed if none is given.
 #[must_use]
 pub fn profile_of(seed: u64) -> Profile {
     let weights = [(Profile::Calm, 1), (Profile::Stormy, 5), (Profile::Radioactive, 4)];

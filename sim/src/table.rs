@@ -53,7 +53,7 @@ pub fn rows() -> Result<Vec<Row>, LoadError> {
     Ok(rows)
 }
 
-/// The same fleet by the rules of the Ruby class: each slot is a worker with one lane of its own.
+/// Returns the same fleet by the rules of the Ruby class: each slot is a worker with one lane of its own.
 #[must_use]
 pub fn as_ruby_sdk(scenario: &Scenario) -> Scenario {
     let mut scenario = scenario.clone();
@@ -260,7 +260,7 @@ fn cells(row: &Row) -> [String; 8] {
     ]
 }
 
-/// The table for a terminal.
+/// Returns the table for a terminal.
 #[must_use]
 pub fn text(rows: &[Row]) -> String {
     let mut lines = vec![HEADS.map(str::to_owned)];
@@ -281,7 +281,7 @@ pub fn text(rows: &[Row]) -> String {
     text
 }
 
-/// The table for a document.
+/// Returns the table for a document.
 #[must_use]
 pub fn markdown(rows: &[Row]) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));

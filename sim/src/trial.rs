@@ -20,7 +20,7 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// The process's exit code: 0 passed, 10 safety, 11 liveness, 12 not deterministic.
+    /// Returns the process's exit code: 0 passed, 10 safety, 11 liveness, 12 not deterministic.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match &self.violation {
@@ -31,7 +31,7 @@ impl Trial {
         }
     }
 
-    /// A number that is the same for two runs of one scenario.
+    /// Returns a number that is the same for two runs of one scenario.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         crate::random::mix(self.outcome.steps ^ self.outcome.at.as_micros().rotate_left(20))
@@ -67,7 +67,7 @@ fn judged<M: Kind>(
     Trial { violation, probes: oracles.take_probes(), outcome }
 }
 
-/// As [`run`], with sound machines and a driver that makes this mistake.
+/// Does as [`run`] does, with sound machines and a driver that makes this mistake.
 pub fn run_mistaken(scenario: &Scenario, watchers: &mut [&mut dyn Watcher], mistake: DriverMistake) -> Trial {
     judged::<Sound>(scenario, watchers, Some(mistake))
 }

@@ -17,20 +17,20 @@ impl Range {
     /// The start of time: open.
     pub const OPEN: Self = Self { lo: Instant::ZERO, hi: Instant::ZERO };
 
-    /// One moment.
+    /// Makes a range of one moment.
     #[must_use]
     pub const fn at(at: Instant) -> Self {
         Self { lo: at, hi: at }
     }
 
-    /// After a delay that is shortened by up to `jitter` percent.
+    /// Makes the range after a delay that is shortened by up to `jitter` percent.
     #[must_use]
     pub fn shortened(from: Instant, delay: Duration, jitter: u8) -> Self {
         let least = delay.saturating_sub(part(delay, jitter).saturating_add(Duration::from_micros(1)));
         Self { lo: from.saturating_add(least), hi: from.saturating_add(delay) }
     }
 
-    /// After what a server asked for, lengthened by up to ten percent.
+    /// Makes the range after what a server asked for, lengthened by up to ten percent.
     #[must_use]
     pub fn asked(from: Instant, asked: Duration) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl Range {
         }
     }
 
-    /// The later of both.
+    /// Returns the later of both.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         Self { lo: self.lo.max(other.lo), hi: self.hi.max(other.hi) }
@@ -125,7 +125,7 @@ impl PollGate {
         Self { opens, why, empties, failures, unauthorized, hold, follow_up, ..Self::OPEN }
     }
 
-    /// How a poll sent now asks.
+    /// Returns how a poll sent now asks.
     #[must_use]
     pub fn kind(&self, policy: &Policy) -> PollKind {
         if self.follow_up {
@@ -389,13 +389,13 @@ impl TokenGate {
         }
     }
 
-    /// Whether calls other than a refresh may be sent, as far as it goes.
+    /// Returns whether calls other than a refresh may be sent, as far as it goes.
     #[must_use]
     pub fn allows(&self, now: Instant) -> bool {
         if self.unwanted { self.failures == 0 || self.opens.lo <= now } else { self.fresh }
     }
 
-    /// Whether they surely may.
+    /// Returns whether they surely may.
     #[must_use]
     pub fn surely_allows(&self, now: Instant) -> bool {
         if self.unwanted { self.failures == 0 || self.opens.hi <= now } else { self.fresh }

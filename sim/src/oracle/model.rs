@@ -90,7 +90,7 @@ pub enum Lifecycle {
 }
 
 impl Lifecycle {
-    /// Draining or beyond.
+    /// Returns whether it is draining or beyond.
     #[must_use]
     pub const fn is_ending(self) -> bool {
         !matches!(self, Self::Open | Self::Paused)
@@ -117,7 +117,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// Whether its answer may bring tasks.
+    /// Returns whether its answer may bring tasks.
     #[must_use]
     pub const fn brings(&self) -> bool {
         matches!(self.kind, CallKind::Poll { .. } | CallKind::Update { take_next: true, .. })
@@ -240,7 +240,7 @@ pub struct HeldTask {
 }
 
 impl GiveBack {
-    /// Whether it is too late to give its task back.
+    /// Returns whether it is too late to give its task back.
     #[must_use]
     pub fn is_late(&self, now: Instant) -> bool {
         self.expires <= now
@@ -280,13 +280,13 @@ impl HeldTask {
         }
     }
 
-    /// Whether its outcome is final.
+    /// Returns whether its outcome is final.
     #[must_use]
     pub fn is_final(&self) -> bool {
         self.outcome == Some(Outcome::Final)
     }
 
-    /// Whether it is too late to give it back, or for it to yield.
+    /// Returns whether it is too late to give it back, or for it to yield.
     #[must_use]
     pub fn is_late(&self, now: Instant) -> bool {
         self.give_back_until <= now.saturating_add(GIVE_BACK_MARGIN)
@@ -342,48 +342,48 @@ impl Model {
         }
     }
 
-    /// Whether it is behind a hub: then what is waited for is the hub's affair.
+    /// Returns whether it is behind a hub: then what is waited for is the hub's affair.
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.held_as.is_some()
     }
 
-    /// Whether it follows the Ruby SDK's rules.
+    /// Returns whether it follows the Ruby SDK's rules.
     #[must_use]
     pub fn is_ruby(&self) -> bool {
         self.policy.rules == Rules::RubySdk
     }
 
-    /// The task in an entry, of that generation.
+    /// Returns the task in an entry, of that generation.
     #[must_use]
     pub fn held(&self, entry: EntryId) -> Option<&HeldTask> {
         self.at(entry).filter(|held| held.entry == entry)
     }
 
-    /// The task in an entry, whatever its generation.
+    /// Returns the task in an entry, whatever its generation.
     #[must_use]
     pub fn at(&self, entry: EntryId) -> Option<&HeldTask> {
         self.entries.get(usize::from(entry.index()))?.as_ref()
     }
 
-    /// All tasks held.
+    /// Returns all tasks held.
     pub fn all(&self) -> impl Iterator<Item = &HeldTask> {
         self.entries.iter().take(if self.held == 0 { 0 } else { self.entries.len() }).flatten()
     }
 
-    /// Whether this call is open and its answer may bring tasks.
+    /// Returns whether this call is open and its answer may bring tasks.
     #[must_use]
     pub fn brings(&self, call: CallId) -> bool {
         self.calls.iter().any(|open| open.id == call && open.brings())
     }
 
-    /// The poll in flight.
+    /// Returns the poll in flight.
     #[must_use]
     pub fn poll(&self) -> Option<&Call> {
         self.calls.iter().find(|call| matches!(call.kind, CallKind::Poll { .. }))
     }
 
-    /// Whether a lease extension is in flight for an entry.
+    /// Returns whether a lease extension is in flight for an entry.
     #[must_use]
     pub fn extends(&self, index: u16) -> bool {
         self.calls
@@ -391,19 +391,19 @@ impl Model {
             .any(|call| matches!(call.kind, CallKind::Extend { entry } if entry.index() == index))
     }
 
-    /// Whether the lease extension of this very task is in flight.
+    /// Returns whether the lease extension of this very task is in flight.
     #[must_use]
     pub fn extends_own(&self, entry: EntryId) -> bool {
         self.calls.iter().any(|call| call.kind == CallKind::Extend { entry })
     }
 
-    /// Whether a question is in flight for an entry.
+    /// Returns whether a question is in flight for an entry.
     #[must_use]
     pub fn asks(&self, index: u16) -> bool {
         self.calls.iter().any(|call| matches!(call.kind, CallKind::Ask { entry } if entry.index() == index))
     }
 
-    /// Whether the task that this step tells of came too late to be given back.
+    /// Returns whether the task that this step tells of came too late to be given back.
     #[must_use]
     pub fn is_late_delivery(&self, input: &Input) -> bool {
         let (call, task) = match input {
@@ -417,7 +417,7 @@ impl Model {
         until.is_some_and(|until| until <= self.latest.saturating_add(GIVE_BACK_MARGIN))
     }
 
-    /// The running task that the one that this step tells of is the server's retry of.
+    /// Returns the running task that the one that this step tells of is the server's retry of.
     #[must_use]
     pub fn retried(&self, input: &Input) -> Option<&HeldTask> {
         let Input::Leased { call, task } = input else { return None };
@@ -461,21 +461,21 @@ impl Model {
         self.policy.concurrency.saturating_sub(self.running).min(free).saturating_sub(promised)
     }
 
-    /// Whether a call could be sent at once: a lane is free, the server can be reached, the token is good. For a worker
-    /// behind a hub [`super::hubs::HubModel::lets_call`] says that.
+    /// Returns whether a call could be sent at once: a lane is free, the server can be reached, the token is
+    /// good. For a worker behind a hub [`super::hubs::HubModel::lets_call`] says that.
     #[must_use]
     pub fn is_unhindered(&self) -> bool {
         !self.is_held() && self.has_lane() && self.link.failures == 0 && self.token.surely_allows(self.latest)
     }
 
-    /// Whether one of its own lanes is free, and it has not given up.
+    /// Returns whether one of its own lanes is free, and it has not given up.
     #[must_use]
     pub fn has_lane(&self) -> bool {
         self.lanes_taken() < usize::from(self.policy.max_calls)
             && !matches!(self.lifecycle, Lifecycle::Aborted | Lifecycle::Stopped)
     }
 
-    /// Whether it may owe the server a call by now: a lease, a report, a task to be given back.
+    /// Returns whether it may owe the server a call by now: a lease, a report, a task to be given back.
     #[must_use]
     pub fn may_owe(&self, now: Instant) -> bool {
         let due = |held: &HeldTask| {
@@ -486,7 +486,7 @@ impl Model {
         self.give_back.is_some_and(|give_back| give_back.call.is_none()) || self.all().any(due)
     }
 
-    /// Whether nothing keeps it from its end. Behind a hub that is the end, because only the hub says
+    /// Returns whether nothing keeps it from its end. Behind a hub that is the end, because only the hub says
     /// `Stopped`, for all.
     #[must_use]
     pub fn has_ended(&self) -> bool {
@@ -500,13 +500,13 @@ impl Model {
         }
     }
 
-    /// Whether it would poll now or later, if nothing were in its way but the poll gate.
+    /// Returns whether it would poll now or later, if nothing were in its way but the poll gate.
     #[must_use]
     pub fn wants_poll(&self) -> bool {
         self.lifecycle == Lifecycle::Open && self.poll().is_none() && self.room() > 0 && !self.gate.vague
     }
 
-    /// The task whose lease has to be extended first, with the latest time for it.
+    /// Returns the task whose lease has to be extended first, with the latest time for it.
     #[must_use]
     pub fn next_extension(&self) -> Option<(&HeldTask, Instant)> {
         self.all()
@@ -516,7 +516,7 @@ impl Model {
             .min_by_key(|(_, at)| *at)
     }
 
-    /// The task that the server has to be asked about first, with the latest time for it.
+    /// Returns the task that the server has to be asked about first, with the latest time for it.
     #[must_use]
     pub fn next_question(&self) -> Option<(&HeldTask, Instant)> {
         self.all()
@@ -525,7 +525,7 @@ impl Model {
             .min_by_key(|(_, at)| *at)
     }
 
-    /// The task whose outcome has to be reported first, with the latest time for it.
+    /// Returns the task whose outcome has to be reported first, with the latest time for it.
     #[must_use]
     pub fn next_report(&self) -> Option<(&HeldTask, Instant)> {
         self.all()

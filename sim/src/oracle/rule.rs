@@ -54,13 +54,13 @@ pub struct HubView<'a> {
 }
 
 impl<'a> HubView<'a> {
-    /// The hub's workers: number and model.
+    /// Returns the hub's workers: number and model.
     pub fn members(&self) -> impl Iterator<Item = (u32, &'a Model)> + use<'a> {
         let models = self.models;
         self.hub.members.iter().filter_map(move |worker| Some((*worker, models.get(*worker as usize)?)))
     }
 
-    /// Until when the hub waits, if it does.
+    /// Returns until when the hub waits, if it does.
     #[must_use]
     pub fn wait(&self) -> Option<(Option<Instant>, Why)> {
         if let Action::Wait { until, why } = self.step.action { Some((until, why)) } else { None }

@@ -33,7 +33,7 @@ impl fmt::Display for Problem {
 }
 
 impl Scenario {
-    /// Everything that is out of bounds; empty for a scenario that can be run.
+    /// Returns everything that is out of bounds; empty for a scenario that can be run.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = Found { problems: Vec::new(), scenario: self };
@@ -399,14 +399,14 @@ impl Workers {
         self.table.unwrap_or_else(|| self.slots.saturating_mul(2))
     }
 
-    /// When their results are written to the store; `Off` if there is none.
+    /// Returns when their results are written to the store; `Off` if there is none.
     #[must_use]
     pub fn journal(&self) -> Journal {
         let stores = self.policy.store == Some(true) && self.policy.preset == Preset::Default;
         if stores { self.policy.journal.unwrap_or_default() } else { Journal::Off }
     }
 
-    /// The policy of the group's workers, against a server that wants tokens or not.
+    /// Returns the policy of the group's workers, against a server that wants tokens or not.
     #[must_use]
     pub fn policy_for(&self, auth: bool) -> Policy {
         let choice = &self.policy;

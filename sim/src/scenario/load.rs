@@ -60,7 +60,7 @@ pub fn parse(name: &str, text: &str, json: bool) -> Result<Scenario, LoadError> 
     Err(LoadError { lines: lines.into_iter().map(|(_, text)| text).collect() })
 }
 
-/// The scenario as JSON, the form that reports and regressions are kept in.
+/// Writes the scenario as JSON, the form that reports and regressions are kept in.
 ///
 /// # Errors
 /// Never for a scenario that was read or generated.
@@ -71,7 +71,7 @@ pub fn to_json(scenario: &Scenario) -> Result<String, serde_json::Error> {
     })
 }
 
-/// The scenario as TOML, for people to edit.
+/// Writes the scenario as TOML, for people to edit.
 ///
 /// # Errors
 /// Never for a scenario that was read or generated.
@@ -79,7 +79,7 @@ pub fn to_toml(scenario: &Scenario) -> Result<String, toml::ser::Error> {
     toml::to_string_pretty(scenario)
 }
 
-/// The JSON schema of scenarios.
+/// Returns the JSON schema of scenarios.
 #[must_use]
 pub fn schema() -> String {
     let schema = schemars::schema_for!(Scenario);

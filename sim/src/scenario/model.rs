@@ -224,7 +224,7 @@ pub enum Arrival {
 }
 
 impl Arrival {
-    /// How many tasks come at the most (with Poisson's arrivals: twice the mean, and sixteen).
+    /// Returns how many tasks come at the most (with Poisson's arrivals: twice the mean, and sixteen).
     #[must_use]
     pub fn count(&self) -> u64 {
         let times = |every: Span, from: Span, until: Span| {

@@ -172,7 +172,7 @@ impl<'a, M: Kind> World<'a, M> {
         self.mistake = Some(mistake);
     }
 
-    /// Whether each step is checked against a clone (S18); on by default.
+    /// Sets whether each step is checked against a clone (S18); on by default.
     pub fn check_clones(&mut self, check: bool) {
         self.check_clones = check;
     }
