@@ -83,8 +83,9 @@ fn documents_are_wrapped() {
     let wide =
         documents().into_iter().filter(|source| WIDE.iter().any(|start| source.path.starts_with(start)));
     let long = |source: Source| {
-        let lines =
-            source.lines().filter(|(_, line)| line.chars().count() > WIDTH_MAX && !line.trim_start().starts_with('|'));
+        let lines = source
+            .lines()
+            .filter(|(_, line)| line.chars().count() > WIDTH_MAX && !line.trim_start().starts_with('|'));
         lines
             .map(|(number, _)| format!("{}:{number}: wider than {WIDTH_MAX}", source.path))
             .collect::<Vec<_>>()
