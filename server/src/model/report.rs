@@ -93,7 +93,7 @@ impl Server {
         Ok(taken)
     }
 
-    /// Takes a report, and with `take_next` polls the task's queue too. `call`: `None` for the store's resender.
+    /// Takes a report, and with `take_next` polls the task's queue too. `call`: `None` for the store's sender.
     ///
     /// A report of a task that has ended is accepted and changes nothing (R-UPDATE-2). A yield puts the task back
     /// whoever holds it now (R-UPDATE-3).

@@ -292,7 +292,7 @@ fn update(key: TaskKey, ending: Ending, take_next: bool) -> Update {
     Update { key, report: ending.report, callback_after: ending.callback_after, take_next }
 }
 
-/// A call that the machine did not make: the store's resender has numbers of its own.
+/// A call that the machine did not make: the store's sender has numbers of its own.
 pub(crate) const fn resend_call(number: u64) -> CallId {
     CallId::from_bits(u64::MAX - number)
 }

@@ -23,7 +23,7 @@ pub(crate) enum Request {
     Question { key: TaskKey },
     /// A token.
     Token,
-    /// Take this result from the store's resender.
+    /// Take this result from the store's sender.
     Resend { key: TaskKey, ending: Ending },
 }
 

@@ -134,7 +134,7 @@ pub(crate) struct Unit<M> {
     pub(crate) store: VecDeque<Stored>,
     /// Tasks in the journal: likewise.
     pub(crate) journal: Vec<Noted>,
-    /// Whether the store's resender has a call in flight, and how often it failed in a row.
+    /// Whether the store's sender has a call in flight, and how often it failed in a row.
     pub(crate) resending: bool,
     pub(crate) resend_failures: u32,
     pub(crate) resends: u64,
