@@ -13,7 +13,7 @@ pub(crate) fn left(until: Instant) -> Duration {
     until.saturating_duration_since(now())
 }
 
-/// Waits, where there is nothing else to wait for: other processes tell nobody.
+/// Waits, if there is nothing else to wait for: other processes tell nobody.
 #[expect(
     clippy::disallowed_methods,
     reason = "orders are placed at a pace; other processes are looked at now and then"

@@ -1,4 +1,4 @@
-//! The log: to standard error, as text or as JSON, coloured on a terminal alone.
+//! The log: to standard error, as text or as JSON, coloured only on a terminal.
 
 use std::io::{IsTerminal, stderr};
 
@@ -14,7 +14,7 @@ pub(crate) struct Args {
     #[arg(long, global = true, value_enum, default_value_t = Form::Text, hide_possible_values = true, value_name = "FORM")]
     log: Form,
 
-    /// What is logged: error, warn, info, debug or trace; RUST_LOG says it in detail.
+    /// What is logged: error, warn, info, debug or trace. RUST_LOG says it in detail.
     #[arg(long, global = true, value_enum, hide_possible_values = true, value_name = "LEVEL")]
     log_level: Option<Level>,
 }
@@ -53,7 +53,7 @@ impl Level {
     }
 }
 
-/// Starts logging for the process; `unless` is the level where nobody asked for one.
+/// Starts logging for the process; `unless` is the level if nobody asked for one.
 pub(crate) fn start(args: &Args, unless: &str) {
     let of = |level: &str| EnvFilter::new(format!("warn,downbeat={level},downbeat_sim={level}"));
     let filter = match args.log_level {
@@ -62,7 +62,7 @@ pub(crate) fn start(args: &Args, unless: &str) {
     };
     let colour = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr).with_ansi(colour);
-    // It fails where there is a log already: then that one is written.
+    // It fails if there is a log already: then that one is written.
     let started = match args.log {
         Form::Text => builder.with_target(false).try_init(),
         Form::Json => builder.json().flatten_event(true).try_init(),

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 /// The runner's watchdog; it removes a directory, so it is careful about which.
 fn watch(scratch: &std::path::Path) -> ExitCode {
     if !scratch::is_one(scratch) || !exec::is_piped() {
-        output::error(&"`watch-commands` is started by `downbeat run` alone; nothing was done");
+        output::error(&"only `downbeat run` starts `watch-commands`; nothing was done");
         return ExitCode::from(output::USAGE);
     }
     match exec::watch(scratch) {

@@ -18,7 +18,7 @@ use crate::{logs, output};
 #[derive(clap::Args, Debug)]
 #[command(after_help = HELP, group = clap::ArgGroup::new("what").required(true).args(["config", "task"]))]
 pub(crate) struct Args {
-    /// The configuration file: server and workers.
+    /// The configuration file, with server and workers.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
@@ -32,21 +32,21 @@ pub(crate) struct Args {
 
 const HELP: &str = "\
 The command gets the task's input, a JSON object, on standard input. What it writes to standard
-output is the task's output, a JSON object too (nothing: {}); lines on standard error become the
-task's log. Its exit code decides:
+output is the task's output, a JSON object too, or {} if it writes nothing. Lines on standard error
+become the task's log. The exit code decides:
     0  COMPLETED
   100  FAILED_WITH_TERMINAL_ERROR: no retry
    75  IN_PROGRESS: called again when the file that DOWNBEAT_RESULT names says,
        like {\"callbackAfterSeconds\": 30}
  other FAILED: the server may retry
 
-It finds DOWNBEAT_TASK_ID, DOWNBEAT_WORKFLOW_ID, DOWNBEAT_TASK_TYPE, DOWNBEAT_RETRY_COUNT and
-DOWNBEAT_POLL_COUNT in its environment, and the credentials (CONDUCTOR_AUTH_KEY and
-CONDUCTOR_AUTH_SECRET, which downbeat itself uses) not.
+The command finds DOWNBEAT_TASK_ID, DOWNBEAT_WORKFLOW_ID, DOWNBEAT_TASK_TYPE, DOWNBEAT_RETRY_COUNT
+and DOWNBEAT_POLL_COUNT in its environment. It does not find the credentials that downbeat uses
+(CONDUCTOR_AUTH_KEY and CONDUCTOR_AUTH_SECRET).
 
-Whatever a command leaves running ends with it. The first SIGTERM or Ctrl-C asks for no new tasks
-and lets what runs finish; the second ends at once. A command that is stopped so that this process
-can end, and prints no JSON object, has no result: its task is given back to the server.
+Whatever a command leaves running ends with it. After the first SIGTERM or Ctrl-C downbeat asks for
+no new tasks and lets what runs finish; the second ends it at once. If downbeat has to stop a command
+to end, and the command prints no JSON object, downbeat gives its task back to the server.
 
 Examples:
   downbeat run --server http://localhost:8080/api --task resize --slots 4 -- python3 resize.py
@@ -137,7 +137,7 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// Runs until drained; `None`: a signal came before it had begun.
+/// Runs until drained. Returns `None` if a signal came before it had begun.
 fn serve(
     mut settings: Settings,
     record: Option<PathBuf>,
@@ -318,7 +318,7 @@ fn answer(report: Report, context: &Context) -> Result<Box<RawValue>, TaskError>
         End::Failed(reason) => TaskError::retryable(reason),
         End::Terminal(reason) => TaskError::terminal(reason),
         End::InProgress(after) => TaskError::in_progress(after),
-        // Of a task that the server has ended nothing is reported, whatever is said here.
+        // Nothing is reported about a task that the server has ended, whatever is said here.
         End::GivenBack | End::Cancelled => return Err(context.give_back()),
     };
     Err(match report.output {

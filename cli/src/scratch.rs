@@ -16,7 +16,7 @@ const OWNER: &str = "owner.lock";
 /// Its name until it is locked.
 const OWNER_NEW: &str = "owner.new";
 
-/// The directory of a run, readable by this user alone; it ends with the run.
+/// The directory of a run, readable only by this user; it ends with the run.
 pub(crate) struct Scratch {
     dir: tempfile::TempDir,
     next: AtomicU64,

@@ -14,9 +14,12 @@ use crate::config::value;
 use crate::{clock, config, output};
 
 const HELP: &str = "\
-A store keeps results until the server has taken them. `waiting` are those that the runner sends, or has still in hand;
-`dead` are those that the server does not take, each with the reason; `damaged` is what is no result, or has changed on
-the disk. All of these commands but `drop` of what waits can be used while a runner works with the store.
+A store keeps results until the server has taken them:
+  waiting  the runner sends them, or has them still in hand
+  dead     the server does not take them; each has the reason
+  damaged  what is no result, or has changed on the disk
+
+While a runner works with the store, you can use all of these commands except `drop` of what waits.
 
 Examples:
   downbeat store list --store /var/lib/downbeat
@@ -27,12 +30,13 @@ Examples:
 
 Exit codes:
   0  done
-  1  there is no such letter, it is no result, it is a dead letter again (`retry`), a runner works with the store, or it cannot be read or written
+  1  there is no such letter, it is no result, or it is a dead letter again (`retry`);
+     a runner works with the store, or the store cannot be read or written
   2  the command line or the configuration cannot be used";
 
 const RETRY: &str = "\
-The runner that works with the store sends them, within a minute; without one the next runner does. It asks the server
-first: of a task that has ended the letter is a dead one again, because the server would change nothing.
+The runner that works with the store sends them within a minute. If there is none, the next runner sends them. It asks
+the server first. If the task has ended, the letter is a dead one again, because the server would change nothing.
 
 Example:
   downbeat store retry --all-dead --store /var/lib/downbeat
@@ -42,7 +46,7 @@ Exit codes:
   1  one is a dead letter again (the server refused it, or its task had ended already), or there is no such letter
   2  the command line or the configuration cannot be used";
 
-/// How often it is looked what became of a letter.
+/// How often downbeat looks what became of a letter.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Options of `store`.
@@ -86,7 +90,7 @@ enum Command {
         which: Which,
         #[command(flatten)]
         place: Place,
-        /// The longest to wait for the server's word, where a runner works with the store.
+        /// The longest to wait for the server's word, if a runner works with the store.
         #[arg(long, value_name = "TIME", default_value = "60s", value_parser = value::duration)]
         wait: Duration,
     },
@@ -98,7 +102,7 @@ enum Command {
         ids: Vec<String>,
         #[command(flatten)]
         place: Place,
-        /// A new file, for this user alone (mode 0600) [default: standard output].
+        /// A new file, only for this user (mode 0600) [default: standard output].
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },

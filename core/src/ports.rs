@@ -8,9 +8,9 @@ use crate::machine::{EntryId, Fault, Instant};
 
 /// Carries one request to the server and its answer back.
 ///
-/// Implementations keep their connections between calls. A server that closes an idle connection, or announces the
-/// close in its last answer, costs no error: the request is sent again on a new connection, but only where nothing
-/// of it can have taken effect.
+/// Implementations keep their connections between calls. A server that closes an idle connection, or
+/// announces the close in its last answer, costs no error. The request is sent again on a new connection, but
+/// only if nothing of it can have taken effect.
 pub trait Transport {
     /// Sends `request` and feeds the answer to `sink`: the head once, then the body in pieces of any size.
     ///
@@ -49,7 +49,7 @@ pub struct Request<'a> {
     pub content: Content,
     /// The body; empty for `GET`.
     pub body: &'a [u8],
-    /// The value of `X-Authorization`. Never logged: `Debug` of this struct is for tests alone.
+    /// The value of `X-Authorization`. Never logged: `Debug` of this struct is only for tests.
     pub token: Option<&'a str>,
 }
 
@@ -88,13 +88,14 @@ pub struct Head {
 
 /// Takes an answer as it arrives.
 pub trait Sink {
-    /// The head, once, before the body.
+    /// Takes the head, once, before the body.
     fn head(&mut self, head: &Head);
 
-    /// The next piece of the body.
+    /// Takes the next piece of the body.
     ///
     /// # Errors
-    /// [`TooLarge`] ends the exchange; the transport closes the connection and answers [`Failure::TOO_LARGE`].
+    /// [`TooLarge`] ends the exchange; the transport closes the connection and returns
+    /// [`Failure::TOO_LARGE`].
     fn chunk(&mut self, bytes: &[u8]) -> Result<(), TooLarge>;
 }
 
@@ -115,7 +116,7 @@ impl Failure {
     /// The sink had no room.
     pub const TOO_LARGE: Self = Self { reach: Reach::Sent, cause: Cause::TooLarge };
 
-    /// The failure as the machine sees it.
+    /// Returns the failure as the machine sees it.
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match (self.reach, self.cause) {
@@ -201,14 +202,14 @@ pub struct Unfit {
 pub enum Progress {
     /// Not done: step again, at the latest at this time.
     Pending {
-        /// When to step again; `Instant::ZERO`: as soon as nothing else is due.
+        /// When to step again; `Instant::ZERO` means as soon as nothing else is due.
         wake: Instant,
     },
     /// Done.
     Done {
         /// How it ended.
         end: End,
-        /// Length of the output in the buffer; 0: `{}`.
+        /// Length of the output in the buffer; 0 means `{}`.
         output: usize,
     },
 }

@@ -1,9 +1,9 @@
 //! The record of a run, as JSON Lines: what a driver told a machine or a hub, and what was answered.
 //!
-//! A record is a sequence of segments, each of which can be read alone. A segment begins with a [`Header`]; a [`Step`]
-//! follows for each call of `step`, in order. Where steps are missing stands a [`Gap`]. The simulator adds lines of its
-//! own, which docs/timelines.md describes. No line holds an input, an output, a token or a reason of a failure: the
-//! machine has none of them.
+//! A record is a sequence of segments, each of which can be read by itself. A segment begins with a
+//! [`Header`]; a [`Step`] follows for each call of `step`, in order. Where steps are missing stands a
+//! [`Gap`]. The simulator adds lines of its own, which docs/timelines.md describes. No line holds an input,
+//! an output, a token or a reason of a failure: the machine has none of them.
 //!
 //! ```text
 //! {"downbeat_record":2,"program":"downbeat 0.1.0","segment":0,"seed":7,"workers":[{"name":"greet", …}],"hub":{…}}
@@ -33,7 +33,7 @@ pub struct Header<T, G, H, S> {
     pub downbeat_record: u32,
     /// Who writes, with its version: `downbeat 0.1.0`.
     pub program: T,
-    /// Of which commit the program is; empty if it does not know.
+    /// The commit that the program is built from; empty if it does not know.
     pub commit: T,
     /// The number of the segment, from 0.
     pub segment: u32,
@@ -47,7 +47,7 @@ pub struct Header<T, G, H, S> {
     /// The hub's state before the first step of this segment. Its workers are those of `workers`, in order.
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     pub hub: Option<H>,
-    /// The scenario, where the record is of a simulation.
+    /// The scenario, if the record is of a simulation.
     #[serde(default = "none", skip_serializing_if = "Option::is_none")]
     pub scenario: Option<S>,
 }
@@ -65,25 +65,25 @@ pub struct Group<T> {
     pub policy: Policy,
 }
 
-/// One step: of a machine that stands alone, or of a hub.
+/// One step, of a machine without a hub or of a hub.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {
     /// When, on the clock of the run.
     pub t: Instant,
-    /// Of which process's hub it is a step, where the record is of several; absent: of the only one.
+    /// The process whose hub made the step, if the record is of several; absent for the only one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p: Option<u32>,
-    /// Which worker was told something; absent: the hub itself.
+    /// Which worker was told something; absent for the hub itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub w: Option<u32>,
-    /// The worker's own clock, where it is another.
+    /// The worker's own clock, if it is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub l: Option<Instant>,
     /// What it was told.
     #[serde(rename = "in")]
     pub input: Input,
-    /// For which worker a hub's answer is; absent: for the hub itself, and always where there is none.
+    /// For which worker a hub's answer is; absent for the hub itself, and always if there is none.
     #[serde(default, rename = "for", skip_serializing_if = "Option::is_none")]
     pub to: Option<u32>,
     /// What it answered.
@@ -102,13 +102,13 @@ pub struct Gap {
 }
 
 impl Step {
-    /// A step of a machine that stands alone.
+    /// Makes a step of a machine without a hub.
     #[must_use]
     pub fn from_machine(t: Instant, worker: u32, local: Instant, input: Input, action: Action) -> Self {
         Self { t, p: None, w: Some(worker), l: (local != t).then_some(local), input, to: None, action }
     }
 
-    /// A step of a hub.
+    /// Makes a step of a hub.
     #[must_use]
     pub fn from_hub(t: Instant, input: HubInput, action: HubAction) -> Self {
         let (w, input) = match input {
@@ -126,13 +126,13 @@ impl Step {
         Self { t, p: None, w, l: None, input, to, action }
     }
 
-    /// The time on the clock of the machine.
+    /// Returns the time on the clock of the machine.
     #[must_use]
     pub fn local(&self) -> Instant {
         self.l.unwrap_or(self.t)
     }
 
-    /// What the hub was told; `None`: no hub can be told that.
+    /// Returns what the hub was told, or `None` if no hub can be told that.
     #[must_use]
     pub fn hub_input(&self) -> Option<HubInput> {
         match (self.w, self.input) {
@@ -149,7 +149,7 @@ impl Step {
         }
     }
 
-    /// What the hub answered; `None`: no hub answers that.
+    /// Returns what the hub answered, or `None` if no hub answers that.
     #[must_use]
     pub fn hub_action(&self) -> Option<HubAction> {
         if let Some(worker) = self.to {
@@ -175,7 +175,7 @@ impl Step {
         }
     }
 
-    /// Whether the step tells of a decision from outside, such as a drain.
+    /// Returns whether the step tells of a decision from outside, such as a drain.
     #[must_use]
     pub fn control(&self) -> Option<Control> {
         if let Input::Control(control) = self.input { Some(control) } else { None }

@@ -1,4 +1,5 @@
-//! S23, S27: a lease that is over is extended no more and is said; a retry of what runs here does not run beside it.
+//! S23, S27: a lease that is over is extended no more and is said, and a retry of what runs here does not run
+//! beside it.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "any other action fails the test")]
 
@@ -27,7 +28,7 @@ fn in_trouble(policy: Policy) -> (Bench<4>, EntryId) {
     (bench, entry)
 }
 
-/// Extensions fail until that microsecond; what is due then.
+/// Lets extensions fail until that microsecond, and returns what is due then.
 fn failing_until(bench: &mut Bench<4>, micros: u64) -> Action {
     let mut action = bench.tick();
     loop {

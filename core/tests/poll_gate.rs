@@ -1,4 +1,5 @@
-//! S8: no poll before the gate, and a poll at the gate. Empty, failed and throttled polls; long polls; follow-ups.
+//! S8: no poll before the gate, and a poll at the gate. Empty, failed and throttled polls, long polls, and
+//! follow-ups.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "any other action fails the test")]
 

@@ -1,4 +1,5 @@
-//! S28: what an earlier life had in hand goes on: its outcome is reported, or it is given back, and its lease extended at once where that fails.
+//! S28, what an earlier life had in hand goes on: its outcome is reported, or it is given back, and its lease
+//! is extended at once if that fails.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "any other action fails the test")]
 

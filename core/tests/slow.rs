@@ -1,5 +1,5 @@
-//! S20: a slow call is no outage where others are answered; no task travels with a report to a slow server; a server without
-//! `update-v2` is asked for it seldom.
+//! S20: a slow call is no outage if others are answered. No task travels with a report to a slow server, and
+//! a server without `update-v2` is asked for it seldom.
 
 mod support;
 

@@ -5,8 +5,8 @@ use std::sync::OnceLock;
 
 use crate::commit;
 
-/// The commit that this program was built from, with `-dirty` where its sources had been changed since; `unknown`
-/// where it was built outside git.
+/// Returns the commit that this program was built from, with `-dirty` if its sources had been changed since;
+/// `unknown` if it was built outside git.
 pub fn commit() -> &'static str {
     static COMMIT: OnceLock<String> = OnceLock::new();
     COMMIT.get_or_init(|| {

@@ -15,8 +15,8 @@ pub(crate) const SOURCES: [&str; 8] = [
     "sim/src",
 ];
 
-/// The commit that is checked out in `root`: its first seven digits, and `-dirty` where the sources differ from it.
-/// `None`: `root` is not the top of a git repository, or there is no git.
+/// The commit that is checked out in `root`: its first seven digits, and `-dirty` if the sources differ from
+/// it. `None`: `root` is not the top of a git repository, or there is no git.
 pub(crate) fn checked_out(root: &Path) -> Option<String> {
     let top = git(root, &["rev-parse", "--show-toplevel"])?;
     if Path::new(&top).canonicalize().ok()? != root.canonicalize().ok()? {

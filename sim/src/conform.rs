@@ -101,9 +101,9 @@ impl fmt::Display for Call {
 pub struct Divergence {
     /// Number of the call in the trace, from 0.
     pub at: usize,
-    /// What the trace says; `None`: nothing more.
+    /// What the trace says, or `None` for nothing more.
     pub expected: Option<Call>,
-    /// What the machine did; `None`: nothing more.
+    /// What the machine did, or `None` for nothing more.
     pub actual: Option<Call>,
 }
 
@@ -141,7 +141,7 @@ pub fn check(case: &Case) -> Result<(), Box<Divergence>> {
     }
 }
 
-/// Every call that the machine makes in a case.
+/// Returns every call that the machine makes in a case.
 #[must_use]
 pub fn run(case: &Case) -> Vec<Call> {
     let Some(mut bench) = Bench::new(case) else { return Vec::new() };
@@ -157,7 +157,7 @@ pub fn run(case: &Case) -> Vec<Call> {
     bench.calls
 }
 
-/// The intervals in order, with those that touch or overlap made one: a pause ends where no interval goes on.
+/// The intervals in order, with those that touch or overlap made one: a pause ends if no interval goes on.
 fn pauses(intervals: &[(u64, u64)]) -> Vec<(u64, u64)> {
     let mut sorted: Vec<_> = intervals.iter().copied().filter(|(from, to)| from < to).collect();
     sorted.sort_unstable();

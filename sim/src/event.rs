@@ -91,7 +91,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// When it happened, in true time.
+    /// Returns when it happened, in true time.
     #[must_use]
     pub const fn at(&self) -> Instant {
         match self {
@@ -117,19 +117,20 @@ pub struct HubStep {
     pub hub: u32,
     /// The process's clock.
     pub local: Instant,
-    /// Whom the input is about; `None`: the hub itself.
+    /// Whom the input is about, or `None` for the hub itself.
     pub told: Option<u32>,
     /// What it was told.
     pub input: Input,
-    /// Who has to act; `None`: the hub itself.
+    /// Who has to act, or `None` for the hub itself.
     pub to: Option<u32>,
     /// What it answered.
     pub action: Action,
 }
 
 impl HubStep {
-    /// The step as steps of those whom it concerns: of whoever was told, which ends in a wait without a deadline where
-    /// another answers, and of whoever answered. What concerns the hub itself is a step of its own number.
+    /// Returns the step as steps of those whom it concerns: of whoever was told, which ends in a wait without
+    /// a deadline if another answers, and of whoever answered. What concerns the hub itself is a step of its
+    /// own number.
     pub fn events(&self) -> impl Iterator<Item = Event> + use<> {
         let Self { at, local, input, action, .. } = *self;
         let step = move |worker, input, action| Event::Step { at, worker, local, input, action };

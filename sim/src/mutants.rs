@@ -20,7 +20,7 @@ impl Machines {
     /// The machines as they should be.
     pub const SOUND: Self = Self { name: "", run: trial::run::<Sound> };
 
-    /// Their mistake; `None`: they are sound.
+    /// Returns their mistake, or `None` if they are sound.
     #[must_use]
     pub fn mistake(self) -> Option<&'static str> {
         (!self.name.is_empty()).then_some(self.name)
@@ -31,7 +31,7 @@ impl Machines {
         (self.run)(scenario, watchers)
     }
 
-    /// Those that make the mistake of this name: `GivesUp`, or `gives-up`.
+    /// Returns those that make the mistake of this name: `GivesUp`, or `gives-up`.
     ///
     /// # Errors
     /// There is none of that name; the message lists those that there are.
@@ -64,7 +64,7 @@ impl fmt::Debug for Machines {
 pub struct Caught {
     /// The mistake.
     pub mutant: &'static str,
-    /// The oracle that saw it first, with what it said; `None`: nobody did.
+    /// The oracle that saw it first, with what it said, or `None` if nobody did.
     pub by: Option<(&'static str, String)>,
     /// The scenario in which it was seen.
     pub scenario: String,
@@ -96,7 +96,7 @@ const SEEDS: u64 = 400;
 /// Generated scenarios of processes, which are tried last, and first for the mistakes of hubs.
 const SEEDS_OF_HUBS: u64 = 200;
 
-/// The scenarios that each mistake is put through, in order.
+/// Returns the scenarios that each mistake is put through, in order.
 ///
 /// # Errors
 /// One of the targeted scenarios is broken.

@@ -127,12 +127,12 @@ impl Probes {
         }
     }
 
-    /// Each probe: its name, whether it is rare, how often it was hit.
+    /// Returns each probe: its name, whether it is rare, how often it was hit.
     pub fn hits(&self) -> impl Iterator<Item = (&'static str, bool, u64)> {
         SITUATIONS.iter().zip(self.hits).map(|((_, name, rare), hits)| (*name, *rare, hits))
     }
 
-    /// The names of those that are not rare and were never hit.
+    /// Returns the names of those that are not rare and were never hit.
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
         self.hits().filter(|(_, rare, hits)| !rare && *hits == 0).map(|(name, ..)| name).collect()

@@ -6,13 +6,14 @@ use crate::record::{Entry, Hubs, Line, Liner, Record, header};
 use crate::scenario::Scenario;
 
 impl Record {
-    /// The record of a run of a scenario, without a file between. All oracles judge it; the first broken rule ends it.
+    /// Makes the record of a run of a scenario, without a file between. All oracles judge it; the first
+    /// broken rule ends it.
     #[must_use]
     pub fn from_run(scenario: &Scenario) -> Self {
         Self::from_run_with(Machines::SOUND, scenario)
     }
 
-    /// As [`Record::from_run`], with machines of this kind.
+    /// Does as [`Record::from_run`] does, with machines of this kind.
     #[must_use]
     pub fn from_run_with(machines: Machines, scenario: &Scenario) -> Self {
         struct Keeper {

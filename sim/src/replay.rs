@@ -44,7 +44,7 @@ pub struct Divergence {
     pub line: usize,
     /// When.
     pub at: Instant,
-    /// Which worker was told; `None`: the hub.
+    /// Which worker was told, or `None` for the hub.
     pub worker: Option<u32>,
     /// What it was told.
     pub input: Input,
@@ -57,9 +57,9 @@ pub struct Divergence {
 /// An answer of a machine or a hub.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Answered {
-    /// By a machine that stands alone.
+    /// By a machine without a hub.
     Machine(Action),
-    /// By a hub, for this worker; `None`: for itself.
+    /// By a hub, for this worker, or `None` for itself.
     Hub(Option<u32>, Action),
     /// By nobody: no machine is running there.
     Nothing,
@@ -162,8 +162,8 @@ impl Core {
         workers
     }
 
-    /// Applies a line. For a step: what the record says and what the core says; `None`: the state of that machine
-    /// is not known.
+    /// Applies a line. For a step, what the record says and what the core says, or `None` if the state of
+    /// that machine is not known.
     pub(crate) fn apply(&mut self, line: &Line) -> Option<(Answered, Answered)> {
         match line {
             Line::Header(header) => self.begin_segment(header),

@@ -10,7 +10,7 @@ use crate::scenario::Scenario;
 use crate::trial::Trial;
 use crate::world::Outcome;
 
-/// One line about a run.
+/// Returns one line about a run.
 #[must_use]
 pub fn summary(scenario: &Scenario, outcome: &Outcome) -> String {
     let workers: u32 = scenario.workers.iter().map(|group| group.count).sum();
@@ -66,7 +66,7 @@ pub struct Minimal {
 }
 
 impl Failure {
-    /// What is known of a failing run by itself; `None`: it did not fail. `again` runs it again.
+    /// Takes what is known of a failing run by itself, or `None` if it did not fail. `again` runs it again.
     #[must_use]
     pub fn from_trial(trial: &Trial, run: String, again: &str) -> Option<Self> {
         let violation = trial.violation.as_ref()?;
@@ -91,7 +91,7 @@ impl Failure {
 }
 
 impl Failure {
-    /// Without a word on a small scenario and a page: another failure of the same rule has them.
+    /// Leaves out a small scenario and a page: another failure of the same rule has them.
     #[must_use]
     pub fn brief(mut self) -> Self {
         (self.minimal, self.timeline) = (Err(String::new()), Err(String::new()));
@@ -143,7 +143,7 @@ fn program() -> String {
     std::env::args().next().map_or_else(|| "downbeat-sim".to_owned(), |name| quoted(&name))
 }
 
-/// A word as a shell takes it.
+/// Writes a word as a shell takes it.
 #[must_use]
 pub fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=+,@%".contains(c);
@@ -154,8 +154,9 @@ pub fn quoted(word: &str) -> String {
     }
 }
 
-/// How long processors have worked for this process, all its threads together, to 10 ms, as the system tells it.
-/// `None` where it does not. A busy machine does not lengthen it, as it does the time on the wall.
+/// Returns how long processors have worked for this process, all its threads together, to 10 ms, as the
+/// system tells it. `None` if it does not. A busy machine does not lengthen it, as it does the time on the
+/// wall.
 #[must_use]
 pub fn processor_time() -> Option<Duration> {
     // Ticks of a hundredth of a second, fields 14 and 15; the second one is the name in brackets.
@@ -166,7 +167,7 @@ pub fn processor_time() -> Option<Duration> {
     Some(Duration::from_millis(10 * (user + system)))
 }
 
-/// The most memory that this process has had, as the system tells it.
+/// Returns the most memory that this process has had, as the system tells it.
 #[must_use]
 pub fn peak_memory() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -16,7 +16,7 @@ pub struct Shrunk {
     pub runs: u32,
 }
 
-/// The rule that a scenario breaks with these machines; `None`: none.
+/// Returns the rule that a scenario breaks with these machines, or `None`.
 #[must_use]
 pub fn broken(machines: Machines, scenario: &Scenario) -> Option<&'static str> {
     machines.run(scenario, &mut []).violation.map(|violation| violation.oracle)
@@ -187,7 +187,7 @@ fn trace(scenario: &mut Scenario, stream: usize) -> &mut Vec<Span> {
     }
 }
 
-/// The times at which tasks come, where they are known beforehand and few.
+/// The times at which tasks come, if they are known beforehand and few.
 fn times(arrive: &Arrival) -> Option<Vec<Span>> {
     const MOST: u64 = 2_000;
     if arrive.count() > MOST {

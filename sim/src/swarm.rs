@@ -18,7 +18,7 @@ pub struct Plan {
     pub seeds: u64,
     /// Threads.
     pub jobs: usize,
-    /// The same profile for all; `None`: each seed draws one.
+    /// The same profile for all, or `None` if each seed draws one.
     pub profile: Option<Profile>,
     /// With these machines.
     pub machines: Machines,
@@ -56,7 +56,7 @@ pub struct Found {
     pub failing: Vec<Failing>,
 }
 
-/// The profile of a seed where none is given.
+/// Returns the profile of a seed if none is given.
 #[must_use]
 pub fn profile_of(seed: u64) -> Profile {
     let weights = [(Profile::Calm, 1), (Profile::Stormy, 5), (Profile::Radioactive, 4)];

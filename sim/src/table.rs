@@ -17,7 +17,7 @@ pub struct Row {
     pub scenario: String,
     /// `downbeat` or `ruby-sdk`.
     pub policy: &'static str,
-    /// The most calls in one second while the fault was on (or in the whole run, where there was none).
+    /// The most calls in one second while the fault was on (or in the whole run, if there was none).
     pub peak_calls_per_second: u64,
     /// All calls while the fault was on, per second, times ten.
     pub mean_calls_per_ten_seconds: u64,
@@ -53,7 +53,7 @@ pub fn rows() -> Result<Vec<Row>, LoadError> {
     Ok(rows)
 }
 
-/// The same fleet by the rules of the Ruby class: each slot is a worker with one lane of its own.
+/// Returns the same fleet by the rules of the Ruby class: each slot is a worker with one lane of its own.
 #[must_use]
 pub fn as_ruby_sdk(scenario: &Scenario) -> Scenario {
     let mut scenario = scenario.clone();
@@ -260,7 +260,7 @@ fn cells(row: &Row) -> [String; 8] {
     ]
 }
 
-/// The table for a terminal.
+/// Returns the table for a terminal.
 #[must_use]
 pub fn text(rows: &[Row]) -> String {
     let mut lines = vec![HEADS.map(str::to_owned)];
@@ -281,7 +281,7 @@ pub fn text(rows: &[Row]) -> String {
     text
 }
 
-/// The table for a document.
+/// Returns the table for a document.
 #[must_use]
 pub fn markdown(rows: &[Row]) -> String {
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));

@@ -20,7 +20,8 @@ impl Watcher for Tape {
     }
 }
 
-/// Tampers with a sound run in this way (by its place in [`TAMPERINGS`]) and lets the oracles judge it; `None`: they sleep.
+/// Tampers with a sound run in this way (by its place in [`TAMPERINGS`]) and lets the oracles judge it.
+/// Returns `None` if they sleep.
 #[must_use]
 pub fn caught(way: usize) -> Option<Violation> {
     let scenario = generate(1, Profile::Calm);

@@ -20,7 +20,7 @@ pub struct Trial {
 }
 
 impl Trial {
-    /// The process's exit code: 0 passed, 10 safety, 11 liveness, 12 not deterministic.
+    /// Returns the process's exit code: 0 passed, 10 safety, 11 liveness, 12 not deterministic.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match &self.violation {
@@ -31,7 +31,7 @@ impl Trial {
         }
     }
 
-    /// A number that is the same for two runs of one scenario.
+    /// Returns a number that is the same for two runs of one scenario.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
         crate::random::mix(self.outcome.steps ^ self.outcome.at.as_micros().rotate_left(20))
@@ -67,7 +67,7 @@ fn judged<M: Kind>(
     Trial { violation, probes: oracles.take_probes(), outcome }
 }
 
-/// As [`run`], with sound machines and a driver that makes this mistake.
+/// Does as [`run`] does, with sound machines and a driver that makes this mistake.
 pub fn run_mistaken(scenario: &Scenario, watchers: &mut [&mut dyn Watcher], mistake: DriverMistake) -> Trial {
     judged::<Sound>(scenario, watchers, Some(mistake))
 }
@@ -82,7 +82,7 @@ pub fn run_unjudged<M: Kind>(scenario: &Scenario, watchers: &mut [&mut dyn Watch
     world.run()
 }
 
-/// A run that ends with something open has broken a rule, also where no oracle's bound has passed yet.
+/// A run that ends with something open has broken a rule, also if no oracle's bound has passed yet.
 fn unfinished(outcome: &Outcome) -> Option<Violation> {
     let found = |oracle, at: Instant, worker, what| Some(Violation { oracle, at, worker, what });
     if let Some((at, worker)) = outcome.nondeterminism {

@@ -131,7 +131,7 @@ fn the_originals_are_sound() {
     }
 }
 
-/// The polls that were sent at the very time at which the wait before them ended, for the gate alone.
+/// The polls that were sent at the very time at which the wait before them ended, only for the gate.
 fn polls_at_their_gates(original: &Original) -> Vec<usize> {
     let mut waits: BTreeMap<Option<u32>, Instant> = BTreeMap::new();
     // A hub's record does not show what its workers wait for: of a failing gate it says no more than jitter leaves open.

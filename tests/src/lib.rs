@@ -1,7 +1,33 @@
-//! What the whole-system tests share: the files of the repository, as git knows them.
+//! What the whole-system tests share: the files of the repository, as git knows them, and the words that it has retired.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// Words that have meant several things, or that only this project knew, and what is said now (docs/glossary.md).
+pub const RETIRED: [(&str, &str); 22] = [
+    (concat!("ca", "nary"), "tampered"),
+    (concat!("Com", "ing"), "WorldEvent"),
+    (concat!("Cou", "rse"), "Lifecycle"),
+    (concat!("Cr", "ew"), "Scheduler or Process"),
+    (concat!("cr", "ew"), "scheduler or process"),
+    (concat!("De", "sk"), "Slots"),
+    (concat!("doc", "tored"), "tampered"),
+    (concat!("Fa", "cts"), "TaskFacts or RecordHeader"),
+    (concat!("Hub", "Page"), "HubModel"),
+    (concat!("Hub", "State"), "BoxedHub"),
+    (concat!("Ju", "ry"), "Oracles"),
+    (concat!("ju", "ry"), "oracles"),
+    (concat!("La", "ne"), "CallKind, Connection or Row"),
+    (concat!("out", "box"), "store"),
+    (concat!("Policy::", "seed"), "Policy::ruby_sdk"),
+    (concat!("Ref", "use"), "GiveBack"),
+    (concat!("Rules::", "Seed"), "Rules::RubySdk"),
+    (concat!("Ru", "ling"), "Verdict"),
+    (concat!("Se", "at"), "HubSeat"),
+    (concat!("Si", "de"), "WorkerSlots"),
+    (concat!("Slot", "Id"), "EntryId"),
+    (concat!("Std", "Hub"), "BoxedHub"),
+];
 
 /// A text file of the repository.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -50,6 +76,17 @@ pub fn sources() -> Vec<Source> {
         Some(Source { path, text })
     };
     paths.into_iter().filter_map(read).collect()
+}
+
+/// Whether `word` stands in a line as a whole word, by itself or within a path.
+#[must_use]
+pub fn is_word(line: &str, word: &str) -> bool {
+    let ends = |letter: Option<char>| !letter.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    line.match_indices(word).any(|(at, _)| {
+        let (before, after) = (line.get(..at), line.get(at + word.len()..));
+        ends(before.and_then(|text| text.chars().next_back()))
+            && ends(after.and_then(|text| text.chars().next()))
+    })
 }
 
 /// The Rust of the documents is compiled and run with the doc tests.

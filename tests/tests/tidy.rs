@@ -1,8 +1,8 @@
 //! The repository keeps its own house rules (CONTRIBUTING.md).
 //!
-//! What clippy and rustfmt can check, they do; this is the rest, by text alone.
+//! What clippy and rustfmt can check, they do; this is the rest, by nothing but text. `prose.rs` has the documents.
 
-use downbeat_tests::{Source, sources};
+use downbeat_tests::{RETIRED, Source, is_word, sources};
 
 /// The longest file of code or prose.
 const LINES_MAX: usize = 600;
@@ -10,32 +10,6 @@ const LINES_MAX: usize = 600;
 const WRITTEN: [&str; 7] = [".rs", ".md", ".toml", ".sh", ".py", ".yml", ".ci/run"];
 /// Files whose length or spacing nobody chose.
 const GENERATED: [&str; 3] = ["Cargo.lock", "LICENSE", "/snapshots/"];
-
-/// Words that have meant several things, or that only this project knew, and what is said now (docs/glossary.md).
-const RETIRED: [(&str, &str); 22] = [
-    (concat!("ca", "nary"), "tampered"),
-    (concat!("Com", "ing"), "WorldEvent"),
-    (concat!("Cou", "rse"), "Lifecycle"),
-    (concat!("Cr", "ew"), "Scheduler or Process"),
-    (concat!("cr", "ew"), "scheduler or process"),
-    (concat!("De", "sk"), "Slots"),
-    (concat!("doc", "tored"), "tampered"),
-    (concat!("Fa", "cts"), "TaskFacts or RecordHeader"),
-    (concat!("Hub", "Page"), "HubModel"),
-    (concat!("Hub", "State"), "BoxedHub"),
-    (concat!("Ju", "ry"), "Oracles"),
-    (concat!("ju", "ry"), "oracles"),
-    (concat!("La", "ne"), "CallKind, Connection or Row"),
-    (concat!("out", "box"), "store"),
-    (concat!("Policy::", "seed"), "Policy::ruby_sdk"),
-    (concat!("Ref", "use"), "GiveBack"),
-    (concat!("Rules::", "Seed"), "Rules::RubySdk"),
-    (concat!("Ru", "ling"), "Verdict"),
-    (concat!("Se", "at"), "HubSeat"),
-    (concat!("Si", "de"), "WorkerSlots"),
-    (concat!("Slot", "Id"), "EntryId"),
-    (concat!("Std", "Hub"), "BoxedHub"),
-];
 
 #[test]
 fn files_are_at_most_600_lines() {
@@ -129,16 +103,6 @@ fn names(line: &str, needle: &str) -> bool {
     line.match_indices(needle).any(|(at, _)| {
         let before = line.get(..at).and_then(|text| text.chars().next_back());
         !before.is_some_and(|last| last.is_alphanumeric() || last == '_')
-    })
-}
-
-/// Whether `word` stands in a line as a whole word, alone or within a path.
-fn is_word(line: &str, word: &str) -> bool {
-    let ends = |letter: Option<char>| !letter.is_some_and(|c| c.is_alphanumeric() || c == '_');
-    line.match_indices(word).any(|(at, _)| {
-        let (before, after) = (line.get(..at), line.get(at + word.len()..));
-        ends(before.and_then(|text| text.chars().next_back()))
-            && ends(after.and_then(|text| text.chars().next()))
     })
 }
 

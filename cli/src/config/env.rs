@@ -14,10 +14,10 @@ pub(crate) const AUTH_KEY: &str = "CONDUCTOR_AUTH_KEY";
 /// Its secret.
 pub(crate) const AUTH_SECRET: &str = "CONDUCTOR_AUTH_SECRET";
 
-/// Java's older names of both, which count where neither of the usual ones is set.
+/// Java's older names of both, which count if neither of the usual ones is set.
 pub(crate) const JAVA_AUTH: [&str; 2] = ["CONDUCTOR_SERVER_AUTH_KEY", "CONDUCTOR_SERVER_AUTH_SECRET"];
 
-/// The variables, taken once. `Debug` shows their names alone.
+/// The variables, taken once. `Debug` shows only their names.
 #[derive(Clone, Default)]
 pub(crate) struct Env {
     variables: BTreeMap<String, String>,

@@ -212,7 +212,7 @@ pub(crate) const RUNNER: &[Setting<Runner>] = &[
         "store",
         cell!(Runner, kind::PATH, store),
         Nothing("none: results wait in memory"),
-        "A directory for results until the server has taken them; they are sent again, also after a restart",
+        "A directory from which results are sent again, also after a restart, until the server has taken them",
     )
     .more("one runner's and one server's ([runner.md](runner.md#the-store))")
     .option("--store", "DIR"),
@@ -356,7 +356,7 @@ pub(crate) const WORKER: &[Setting<Worker>] = &[
         "store_after",
         cell!(Worker, kind::LIMIT, store_after),
         Value("75s"),
-        "With a store: when a result that the server has not accepted leaves memory for it",
+        "With a store, when a result that the server has not accepted leaves memory for it",
     )
     .more("four times with a journal (the default), else three times if the server refuses this very result")
     .variable(OfWorker),

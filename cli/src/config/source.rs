@@ -58,7 +58,7 @@ impl fmt::Debug for Secret {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Problem {
     pub(crate) source: Source,
-    /// The key, `worker[2].slots`; empty where the whole is meant.
+    /// The key, `worker[2].slots`; empty if the whole is meant.
     pub(crate) key: String,
     /// What is wrong, and what is allowed.
     pub(crate) text: String,

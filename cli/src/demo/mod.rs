@@ -15,9 +15,9 @@ use crate::{clock, example, logs, output, run};
 use progress::Progress;
 
 const HELP: &str = "\
-Orders are checked, paid and shipped: each is a workflow of three tasks, and each task type has a worker. Some payments
-fail at first and are retried by the server. Midway the server is away for a while: what was done in that time is
-reported when it is back.
+Workers check, pay and ship orders: each order is a workflow of three tasks, and each task type has a worker. Some
+payments fail at first, and the server retries them. Midway the server is away for a while. What the workers do in that
+time they report when it is back.
 
 Example:
   downbeat demo
@@ -63,8 +63,8 @@ pub(crate) fn run(args: &Args, logs: &logs::Args) -> u8 {
     }
 }
 
-/// What the demo plays on.
-struct Stage<'a> {
+/// The demo: its server, its start and its orders.
+struct Demo<'a> {
     server: &'a Server,
     start: Instant,
     orders: u32,
@@ -86,22 +86,22 @@ fn play(orders: u32) -> Result<bool, String> {
     let url = server.url();
     let scratch = Arc::new(Scratch::new().map_err(|error| error.to_string())?);
     let running = workers(&url, &scratch).start().map_err(|error| error.to_string())?;
-    let stage = Stage { server: &server, start: clock::now(), orders };
+    let demo = Demo { server: &server, start: clock::now(), orders };
     let progress = Progress::new(orders);
     progress
-        .say(stage.start, &format!("a development server at {url}, and 3 workers with {SLOTS} slots each"));
-    progress.say(stage.start, &format!("{orders} orders, each a workflow of {} tasks", TASKS.len()));
-    let seen = stage.run(&running.handle(), &progress);
-    let took = stage.start.elapsed();
+        .say(demo.start, &format!("a development server at {url}, and 3 workers with {SLOTS} slots each"));
+    progress.say(demo.start, &format!("{orders} orders, each a workflow of {} tasks", TASKS.len()));
+    let seen = demo.run(&running.handle(), &progress);
+    let took = demo.start.elapsed();
     running.handle().drain();
     let summary = running.join();
     exec::end_all();
     scratch.remove();
     progress.end();
-    Ok(stage.tell(&summary, &seen?, took))
+    Ok(demo.tell(&summary, &seen?, took))
 }
 
-impl Stage<'_> {
+impl Demo<'_> {
     /// Places the orders, lets the server be away for a while, and watches until every order has ended.
     fn run(&self, handle: &Handle, progress: &Progress) -> Result<Seen, String> {
         let (mut seen, mut outage, mut placed) = (Seen::default(), Outage::Ahead, 0);

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::output;
 
-/// How often a line is written where there is no terminal.
+/// How often a line is written if there is no terminal.
 const LINES: Duration = Duration::from_secs(1);
 
 /// What is shown while the demo runs.

@@ -17,7 +17,7 @@ use crate::clock;
 const PIECE: usize = 64 * 1024;
 /// How long the pipes are read on after the group was killed: only who left the group can still hold them.
 const LEFTOVER: Duration = Duration::from_secs(1);
-/// How often the process is looked at where the system offers no handle that can be waited for.
+/// How often the process is looked at if the system offers no handle that can be waited for.
 const WAIT_SLICE: Duration = Duration::from_millis(10);
 
 /// The variables that hold the runner's own credentials; a command gets them only from its `env`.
@@ -43,7 +43,7 @@ pub(super) struct Child<'a> {
     /// The process, and the group of the same number.
     group: Pid,
     line: table::Line,
-    /// Becomes readable when the process ends; `None` where there is no such thing.
+    /// Becomes readable when the process ends; `None` if there is no such thing.
     handle: Option<OwnedFd>,
     stdin: Option<ChildStdin>,
     /// What is still to be written.
@@ -140,7 +140,7 @@ impl<'a> Child<'a> {
     }
 
     fn signal(&self, signal: Signal) {
-        // It fails where nobody is left in the group, which is what a signal is sent for.
+        // It fails if nobody is left in the group, which is what a signal is sent for.
         let _nobody = kill_process_group(self.group, signal);
     }
 

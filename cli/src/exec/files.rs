@@ -20,8 +20,8 @@ pub(crate) struct Short {
     pub(crate) fits: u64,
 }
 
-/// Raises the process's soft limit of open files, where it is too low for so many commands and connections at once, to
-/// what they need and no further: commands inherit it.
+/// Raises the process's soft limit of open files, if it is too low for so many commands and connections at
+/// once, to what they need and no further: commands inherit it.
 ///
 /// # Errors
 /// The hard limit is too low: then no more commands run at once than fit, whoever asks for them.
@@ -48,7 +48,7 @@ fn fitting(limit: u64, rest: u64) -> u64 {
     (limit.saturating_sub(rest.min(limit / 2)) / PER_COMMAND).max(1)
 }
 
-/// What is left of each worker's slots where only `fits` commands run at once: its share, at least one.
+/// What is left of each worker's slots if only `fits` commands run at once: its share, at least one.
 pub(crate) fn shares(slots: &[u16], fits: u64) -> Vec<u16> {
     let all: u64 = slots.iter().copied().map(u64::from).sum();
     let share = |slots: u16| {

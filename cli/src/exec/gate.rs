@@ -24,7 +24,7 @@ pub(super) fn narrow(most: u64) {
     gate().most = most.max(1);
 }
 
-/// Waits for a place; `None`: `recalled` became true first. It is asked every 100 ms.
+/// Waits for a turn. Returns `None` if `recalled` became true first. It is asked every 100 ms.
 pub(super) fn enter(recalled: &dyn Fn() -> bool) -> Option<Permit> {
     let mut gate = gate();
     while gate.inside >= gate.most {

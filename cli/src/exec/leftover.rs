@@ -9,7 +9,7 @@ use crate::clock;
 
 /// From SIGTERM to SIGKILL for a command whose runner is gone.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
-/// How often it is looked who is still there.
+/// How often downbeat looks who is still there.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// A command's process group, and when its first process started: together never another's.
@@ -20,7 +20,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// Whether the first process is still the one that was meant; `None`: there is none of that number.
+    /// Whether the first process is still the one that was meant, or `None` if there is none of that number.
     fn is_same(self) -> Option<bool> {
         Stat::from_pid(self.leader).map(|stat| self.started.is_none_or(|started| started == stat.started))
     }

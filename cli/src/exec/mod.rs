@@ -100,8 +100,8 @@ pub(crate) enum Recall {
 pub(crate) struct Hooks<'a> {
     /// Whether the task is wanted back; asked every 100 ms.
     pub(crate) recalled: &'a dyn Fn() -> Option<Recall>,
-    /// Told of the command's process group once it runs, and when that started: in clock ticks since the machine did,
-    /// where that can be seen.
+    /// Told of the command's process group once it runs, and when that started: in clock ticks since the
+    /// machine did, if that can be seen.
     pub(crate) started: &'a dyn Fn(i32, Option<u64>),
 }
 
@@ -234,8 +234,8 @@ fn was_stopped(
     }
     let until = clock::now() + HELD;
     loop {
-        // What a signal ended was asked to end by whoever asked us. Of other ends only the watchdog knows; its word
-        // counts only while we are asked too.
+        // What a signal ended was asked to end by whoever asked us. Only the watchdog knows of other ends;
+        // its word counts only while we are asked too.
         let stopped = if by_signal { is_told() || is_recalled() } else { before.are_all_told_since() };
         if stopped {
             return true;

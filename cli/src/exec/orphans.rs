@@ -94,20 +94,21 @@ enum Origin {
     Unknown(u64),
 }
 
-/// Orphans that were left alone, by their number: it stays theirs until they are reaped, which happens here alone.
+/// Orphans that were left running, by their number: it stays theirs until they are reaped, which happens only
+/// here.
 static LEFT_ALONE: Mutex<BTreeMap<i32, Origin>> = Mutex::new(BTreeMap::new());
 
 fn left_alone() -> MutexGuard<'static, BTreeMap<i32, Origin>> {
     LEFT_ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reaps orphans that have ended, and kills those whose command has: handles of these, where there are such.
+/// Reaps orphans that have ended, and kills those whose command has: handles of these, if there are such.
 fn round(look: Look) -> Vec<Option<OwnedFd>> {
     let Some(family) = FAMILY.get() else { return Vec::new() };
     if family.orphans(look).0.is_empty() {
         return Vec::new();
     }
-    // Now no child is about to be filed, and no number of a child becomes another's: it is reaped here alone.
+    // Now no child is about to be filed, and no number of a child becomes another's: it is reaped only here.
     let _held = table::nothing_starts();
     let (orphans, running) = family.orphans(look);
     let mut killed = Vec::new();
@@ -171,7 +172,7 @@ fn path(bytes: Vec<u8>) -> PathBuf {
     std::ffi::OsString::from_vec(bytes).into()
 }
 
-/// Kills a process, with its group where it leads one: then all of it descends from it.
+/// Kills a process, with its group if it leads one: then all of it descends from it.
 fn kill(stat: &Stat) {
     let pid = stat.pid;
     let killed = if stat.group == number(pid) {

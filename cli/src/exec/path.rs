@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::Command;
 
-/// Looks for the program as the system will: in the command's `PATH`, or from its directory where the name contains a
-/// slash.
+/// Looks for the program as the system will: in the command's `PATH`, or from its directory if the name
+/// contains a slash.
 ///
 /// # Errors
 /// What is wrong and what to do about it.

@@ -38,7 +38,7 @@ impl Stat {
     }
 }
 
-/// When a process started; `None` where that cannot be seen.
+/// When a process started; `None` if that cannot be seen.
 pub(super) fn started(pid: Pid) -> Option<u64> {
     Stat::from_pid(pid).map(|stat| stat.started)
 }
@@ -49,7 +49,8 @@ pub(super) fn all() -> impl Iterator<Item = Stat> {
     entries.filter_map(|entry| Stat::from_pid(Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)?))
 }
 
-/// The value of [`MARK`] with which the process was started; `None`: it has none, or it may not be looked at.
+/// The value of [`MARK`] with which the process was started, or `None` if it has none or may not be looked
+/// at.
 pub(super) fn mark(pid: Pid) -> Option<Vec<u8>> {
     let environ = std::fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).ok()?;
     let marked = |variable: &[u8]| {

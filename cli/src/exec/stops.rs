@@ -68,8 +68,8 @@ impl Before {
         Self { tellings: TELLINGS.load(Ordering::Relaxed), is_told: is_told() }
     }
 
-    /// Whether the service was being stopped already: nobody asked this command to end with it. A signal to the watchdog
-    /// alone is no such stop.
+    /// Whether the service was being stopped already: nobody asked this command to end with it. A signal to
+    /// only the watchdog is no such stop.
     pub(super) const fn is_during_stop(self) -> bool {
         self.is_told && self.tellings > 0
     }

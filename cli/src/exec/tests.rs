@@ -4,7 +4,7 @@ use std::time::Instant;
 use super::*;
 use crate::clock;
 
-/// How long a test may take where it waits for the end of something that must not take long.
+/// How long a test may take if it waits for the end of something that must not take long.
 const BOUND: Duration = Duration::from_secs(20);
 
 fn shell(script: &str) -> Command {

@@ -79,8 +79,9 @@ pub(super) fn judge(command: &Command, result: &Path, finished: Finished) -> Rep
     Report { log, ..judged }
 }
 
-/// Whether the end of a command that was asked to stop is a result: it said so by its exit code, and said it with a
-/// complete output or the file of `DOWNBEAT_RESULT`. Exit code 0 alone is what many a program makes of SIGTERM.
+/// Whether the end of a command that was asked to stop is a result: it said so by its exit code, and said it
+/// with a complete output or the file of `DOWNBEAT_RESULT`. Exit code 0 without an output is what many a
+/// program makes of SIGTERM.
 pub(super) fn is_result(finished: &Finished, result: &Path) -> bool {
     has_result(finished.status, &finished.output, result)
 }

@@ -1,8 +1,9 @@
 //! A small process beside the runner that ends its commands when the runner is killed.
 //!
-//! It is this binary, started again. It reads what runs from a pipe whose other end the runner alone has, and at the
-//! end of the pipe ends it. It has a session of its own, and no signal but SIGKILL ends it before that; of those that
-//! ask a process to end it tells the runner: who signals it signals every process of the service, commands too.
+//! It is this binary, started again. It reads what runs from a pipe whose other end only the runner has, and
+//! at the end of the pipe ends it. It has a session of its own, and no signal but SIGKILL ends it before
+//! that. It tells the runner of those that ask a process to end: who signals it signals every process of the
+//! service, commands too.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -30,7 +31,7 @@ pub(crate) const ARGUMENT: &str = "watch-commands";
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The least time between two starts of it.
 const GAP: Duration = Duration::from_secs(1);
-/// Its words: it is ready; it was asked to end.
+/// Its words: it is ready, and it was asked to end.
 const READY: &str = "ready";
 const TOLD: &str = "told";
 
@@ -102,8 +103,8 @@ impl Keeper {
                 self.said = true;
                 warn!(
                     %error,
-                    "no watchdog could be started: commands would outlive this process if it were killed; it is \
-                     tried again"
+                    "no watchdog could be started, and downbeat tries again: commands would outlive this process if \
+                     it were killed"
                 );
             }
             Err(_) => {}
@@ -178,7 +179,7 @@ fn listen(words: ChildStdout, ready: Sender<()>) {
     be_there();
 }
 
-/// This very binary, also where another has taken its name since.
+/// This very binary, also if another has taken its name since.
 fn own_program() -> io::Result<PathBuf> {
     let own = Path::new("/proc/self/exe");
     if own.exists() { Ok(own.to_path_buf()) } else { std::env::current_exe() }
@@ -206,7 +207,7 @@ pub(crate) fn watch(scratch: &Path) -> io::Result<()> {
         }
     };
     std::thread::Builder::new().spawn(heed)?;
-    // Refused only to the leader of a group, which this process is where a shell started it.
+    // Refused only to the leader of a group, which this process is if a shell started it.
     let _refused = rustix::process::setsid();
     say(READY);
     let mut groups = BTreeMap::new();

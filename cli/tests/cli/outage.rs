@@ -12,7 +12,7 @@ use super::harness::{Place, ended, finish, only, server, wait_for, wait_for_task
 /// A way to a server, which can be cut.
 struct Proxy {
     address: SocketAddr,
-    /// The connections that there are; `None`: the way is cut.
+    /// The connections that there are, or `None` if the way is cut.
     open: Arc<Mutex<Option<Vec<TcpStream>>>>,
 }
 

@@ -148,7 +148,7 @@ fn a_command_that_somebody_else_ends_fails_while_its_runner_goes_on() {
     let gate = place.gate();
     let mut downbeat = start(&place, &server, &[], script);
     pids(&place, "pid", 1);
-    // A signal to the watchdog alone says nothing of the runner.
+    // A signal to only the watchdog says nothing of the runner.
     kill_process(wait_for("the watchdog", || watchdog(downbeat.pid())), Signal::TERM).unwrap();
     wait_for("the failure", || {
         gate.open();

@@ -121,7 +121,7 @@ pub(super) fn write<const N: usize, const R: usize>(
     }
 }
 
-/// `fits`: false where the result itself did not, and that is what is reported.
+/// `fits`: false if the result itself did not, and that is what is reported.
 fn write_body<const N: usize, const R: usize>(
     purpose: Purpose,
     config: &Config<'_>,
@@ -159,8 +159,8 @@ fn write_body<const N: usize, const R: usize>(
     }
 }
 
-/// What a whole answer means. `body` is what was kept of it; `tasks`: if those in it were whole, whether the one that was
-/// asked about is over.
+/// What a whole answer means. `body` is what was kept of it. `tasks` says, if those in it were whole, whether
+/// the one that was asked about is over.
 pub(super) fn understand(
     purpose: Purpose,
     head: &Head,

@@ -31,9 +31,9 @@ pub struct Config<'a> {
     pub task_type: &'a str,
     /// The name that the server records as the tasks' worker.
     pub worker_id: &'a str,
-    /// The tasks' domain; empty: none.
+    /// The tasks' domain, or empty for none.
     pub domain: &'a str,
-    /// What tokens are got for; `None`: the server wants none.
+    /// What tokens are got for, or `None` if the server wants none.
     pub key: Option<Key<'a>>,
 }
 
@@ -54,12 +54,12 @@ impl fmt::Debug for Key<'_> {
 
 /// The session's memory, beside itself.
 pub struct Buffers<'b> {
-    /// Answers: a head as a whole, then one task at a time (or the token's answer) in all but its last
-    /// [`WINDOW`] bytes. At least 512 bytes.
+    /// The memory for answers: a head as a whole, then one task at a time (or the token's answer) in all but
+    /// its last [`WINDOW`] bytes. At least 512 bytes.
     pub receive: &'b mut [u8],
     /// Requests, head and body. [`Config::send_needed`] says how many bytes at least.
     pub send: &'b mut [u8],
-    /// The token; empty where there is none.
+    /// The token; empty if there is none.
     pub token: &'b mut [u8],
 }
 

@@ -5,11 +5,11 @@ use crate::machine::{Control, Instant};
 /// Waits, for a blocking loop.
 pub trait Idle {
     /// Returns at `until`, or as soon as [`Idle::control`] has something, whichever comes first; too early is
-    /// harmless. `None`: only a control brings work.
+    /// harmless. `None` means that only a control brings work.
     fn wait(&mut self, until: Option<Instant>);
 
-    /// The next decision from outside, without waiting. Asked once before each step of the loop; saying the same
-    /// again is harmless.
+    /// Returns the next decision from outside, without waiting. The loop asks once before each step; saying
+    /// the same again is harmless.
     fn control(&mut self) -> Option<Control> {
         None
     }
@@ -17,10 +17,10 @@ pub trait Idle {
 
 /// The same for an async loop.
 pub trait AsyncIdle {
-    /// As [`Idle::wait`].
+    /// Does as [`Idle::wait`] does.
     fn wait(&mut self, until: Option<Instant>) -> impl Future<Output = ()>;
 
-    /// As [`Idle::control`].
+    /// Does as [`Idle::control`] does.
     fn control(&mut self) -> Option<Control> {
         None
     }

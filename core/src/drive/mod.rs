@@ -11,9 +11,9 @@
 //!                                            +--- what came of it ------+
 //! ```
 //!
-//! There is one lane: while a call is in flight nothing else happens, so the user's code runs in steps between calls,
-//! and a poll is held by the server no longer than until the next step is due. A step that takes long delays the
-//! extension of leases by as much.
+//! There is one lane: while a call is in flight nothing else happens. So the user's code runs in steps
+//! between calls, and the server holds a poll no longer than until the next step is due. A step that takes
+//! long delays the extension of leases by as much.
 //!
 //! What is bounded, and what happens at the bound: docs/embedding.md.
 

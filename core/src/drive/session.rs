@@ -65,7 +65,7 @@ pub struct Counts {
     pub failures: u32,
     /// Why the last of them failed.
     pub last_failure: Option<Failure>,
-    /// Answers with a fault, such as a 5xx, or a body that could not be read.
+    /// Responses with a fault, such as a 5xx, or a body that could not be read.
     pub faults: u32,
     /// Elements of answers that were no tasks, or had no ids: nothing could be reported about them.
     pub unreportable: u32,
@@ -84,8 +84,8 @@ enum Need {
 }
 
 impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
-    /// Makes a session. Of `policy`, `max_calls` becomes 1, `store` false, and `authenticated` whether there is a
-    /// key; `seed` feeds the jitter, another for every device.
+    /// Makes a session. The session sets three members of `policy`: `max_calls` to 1, `store` to false, and
+    /// `authenticated` to whether there is a key. `seed` feeds the jitter, another for every device.
     ///
     /// # Errors
     /// Names what does not fit, and the size that would; or the policy's field that a
@@ -102,8 +102,8 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
         Ok(Self::from_worker(worker, config, buffers))
     }
 
-    /// As [`Session::new`], in a place that is given: on a small stack there is no room to make a session there and
-    /// move it.
+    /// Makes a session as [`Session::new`] does, in a place that is given: on a small stack there is no room
+    /// to make a session there and move it.
     ///
     /// # Errors
     /// As there; the place is then as it was.
@@ -161,13 +161,13 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
         }
     }
 
-    /// The machine, to look at.
+    /// Returns the machine, to look at.
     #[must_use]
     pub const fn worker(&self) -> &LeanWorker<N> {
         &self.slots.worker
     }
 
-    /// What was met so far.
+    /// Returns what was met so far.
     #[must_use]
     pub const fn counts(&self) -> Counts {
         Counts { unreportable: self.slots.unreportable, ..self.counts }
@@ -183,7 +183,7 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
         };
     }
 
-    /// Until when the I/O that is needed now may take; the end of time where none is.
+    /// Returns until when the I/O that is needed now may take; the end of time if none is.
     #[must_use]
     pub fn deadline(&self) -> Instant {
         self.call.as_ref().map_or(Instant::FAR_FUTURE, |call| call.deadline)
@@ -205,32 +205,32 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
 
     // ---------------------------------------------------------------- what came of a demand
 
-    /// The kept connection was looked at.
+    /// Tells that the kept connection was looked at.
     pub fn checked(&mut self, stale: bool) {
         if let Some(call) = &mut self.call {
             call.exchange.checked(stale);
         }
     }
 
-    /// A new connection was made, or not.
+    /// Tells whether a new connection was made.
     pub fn connected(&mut self, result: Result<(), Cause>) {
         let failed = self.call.as_mut().and_then(|call| call.exchange.connected(result).err());
         self.fail(failed);
     }
 
-    /// So many bytes were written, or none and the stream failed.
+    /// Tells that so many bytes were written, or none and the stream failed.
     pub fn wrote(&mut self, result: Result<usize, Cause>) {
         let failed = self.call.as_mut().and_then(|call| call.exchange.wrote(result).err());
         self.fail(failed);
     }
 
-    /// All was flushed, or not.
+    /// Tells whether all was flushed.
     pub fn flushed(&mut self, result: Result<(), Cause>) {
         let failed = self.call.as_mut().and_then(|call| call.exchange.flushed(result).err());
         self.fail(failed);
     }
 
-    /// So many bytes were read; 0: the connection has ended.
+    /// Tells that so many bytes were read; 0 means that the connection has ended.
     pub fn received(&mut self, result: Result<usize, Cause>) {
         let Some(call) = &mut self.call else { return };
         let ended = match result {
@@ -343,7 +343,7 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
                 self.slots.discard(entry, executor);
                 return None;
             }
-            // Answers to `Leased`, which `Slots` asks itself; and a lean machine has no store.
+            // `Slots` asks for the answers to `Leased` itself, and a lean machine has no store.
             Action::Run { .. } | Action::Adopt { .. } | Action::Ignore { .. } | Action::Spill { .. } => {
                 return None;
             }
@@ -373,7 +373,7 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
         Some(Need::Wait(Some(until).filter(|at| *at < Instant::FAR_FUTURE)))
     }
 
-    /// A step of the user's code, where one is due. The send buffer is free then, and takes its output.
+    /// Returns a step of the user's code if one is due. The send buffer is free then, and takes its output.
     fn step_code<E: Executor + ?Sized>(&mut self, now: Instant, executor: &mut E) -> bool {
         let memory = self.send.get_mut(..R).unwrap_or_default();
         self.slots.step_code(now, executor, memory)
@@ -407,7 +407,7 @@ impl<'b, const N: usize, const R: usize> Session<'b, N, R> {
         });
     }
 
-    /// Goes on with the call in flight; `None`: it has ended.
+    /// Goes on with the call in flight. Returns `None` if it has ended.
     fn exchange<E: Executor + ?Sized>(&mut self, now: Instant, executor: &mut E) -> Option<Need> {
         let call = self.call.as_mut()?;
         let need = match call.exchange.want() {

@@ -25,7 +25,7 @@ pub(super) struct Slots<const N: usize, const R: usize> {
 
 struct Slot<const R: usize> {
     ids: Ids,
-    /// How long the task's lease is; zero: it has none.
+    /// How long the task's lease is, or zero if it has none.
     lease: Duration,
     stage: Stage,
     /// The polled output while the code runs; then its output, or the reason of [`Ended::Reason`].
@@ -162,7 +162,7 @@ impl<const N: usize, const R: usize> Slots<N, R> {
 
     // ---------------------------------------------------------------- the user's code
 
-    /// When the user's code wants its next step; `FAR_FUTURE`: nothing runs.
+    /// When the user's code wants its next step, or `FAR_FUTURE` if nothing runs.
     pub(super) fn next_wake(&self) -> Instant {
         self.slots
             .iter()
@@ -212,7 +212,7 @@ impl<const N: usize, const R: usize> Slots<N, R> {
         slot.stage = Stage::Free;
     }
 
-    /// The next end that the machine has not been told of.
+    /// Returns the next end that the machine has not been told of.
     pub(super) fn next_end(&mut self) -> Option<(EntryId, Outcome)> {
         self.slots.iter_mut().find_map(Slot::tell)
     }

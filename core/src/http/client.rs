@@ -11,9 +11,10 @@ use crate::wire::{Out, SliceBuffer};
 
 /// One connection to the server, kept between calls.
 ///
-/// `M` is the memory (an array, a slice, a vector): it holds a request's head, and its body where there is room;
-/// then the answer's head, which must fit into it, and its body in pieces. 1 KiB is enough for Conductor's own
-/// answers; a large token needs its length more. A body that does not fit beside its head is written on its own.
+/// `M` is the memory (an array, a slice, a vector): it holds a request's head, and its body if there is room.
+/// Then it holds the answer's head, which must fit into it, and its body in pieces. 1 KiB is enough for
+/// Conductor's own answers; a large token needs its length more. A body that does not fit beside its head is
+/// written on its own.
 pub struct Client<L, M> {
     link: L,
     memory: M,
@@ -26,13 +27,13 @@ impl<L, M> Client<L, M> {
         Self { link, memory, open: false }
     }
 
-    /// Whether there is a connection that the next call tries first.
+    /// Returns whether there is a connection that the next call tries first.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.open
     }
 
-    /// The link.
+    /// Returns the link.
     pub const fn link_mut(&mut self) -> &mut L {
         &mut self.link
     }

@@ -3,7 +3,8 @@
 use super::word::word;
 use crate::wire::digits;
 
-/// Reads a date of any of the three forms of RFC 9110, section 5.6.7, as seconds since 1970; `None`: it is none.
+/// Reads a date of any of the three forms of RFC 9110, section 5.6.7, as seconds since 1970. Returns `None`
+/// if it is no date.
 ///
 /// Years of two digits are 1970 to 2069. The day's name is not checked.
 ///

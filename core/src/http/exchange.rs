@@ -51,7 +51,7 @@ pub enum Want {
     },
     /// Flush what was written; tell by [`Exchange::flushed`].
     Flush,
-    /// Give what was read to [`Exchange::next`]; where that needs more, read, and tell an end or an error by
+    /// Give what was read to [`Exchange::next`]; if it needs more, read, and tell an end or an error by
     /// [`Exchange::ended`].
     Read,
     /// Nothing: the exchange is over.
@@ -73,7 +73,7 @@ impl Exchange {
         }
     }
 
-    /// What to do next.
+    /// Returns what to do next.
     #[must_use]
     pub const fn want(&self) -> Want {
         match self.phase {
@@ -86,13 +86,13 @@ impl Exchange {
         }
     }
 
-    /// The kept connection was looked at.
+    /// Tells that the kept connection was looked at.
     pub const fn checked(&mut self, stale: bool) {
         self.reused = !stale;
         self.phase = if stale { Phase::Connect } else { Phase::Write };
     }
 
-    /// A new connection was made, or not.
+    /// Tells whether a new connection was made.
     ///
     /// # Errors
     /// The exchange is over, and nothing was sent.
@@ -106,7 +106,7 @@ impl Exchange {
         }
     }
 
-    /// The stream took so many of the request's bytes, or none and failed.
+    /// Tells that the stream took so many of the request's bytes, or none and failed.
     ///
     /// # Errors
     /// The exchange is over.
@@ -135,7 +135,7 @@ impl Exchange {
         }
     }
 
-    /// All was flushed, or not.
+    /// Tells whether all was flushed.
     ///
     /// # Errors
     /// The exchange is over.
@@ -165,7 +165,7 @@ impl Exchange {
         }
     }
 
-    /// The stream ended (`Ok`), or a read failed: says whether the answer is whole.
+    /// Tells that the stream ended (`Ok`) or a read failed, and returns whether the answer is whole.
     ///
     /// # Errors
     /// It is not; the exchange is over.
@@ -186,13 +186,13 @@ impl Exchange {
         Failure { reach, cause }
     }
 
-    /// Whether the answer's head is still to come.
+    /// Returns whether the answer's head is still to come.
     #[must_use]
     pub const fn in_head(&self) -> bool {
         self.response.in_head()
     }
 
-    /// Whether the next exchange may use the same connection.
+    /// Returns whether the next exchange may use the same connection.
     #[must_use]
     pub const fn keeps_connection(&self) -> bool {
         matches!(self.phase, Phase::Over) && self.response.keeps_connection() && self.written >= self.total

@@ -19,8 +19,8 @@ pub trait Link: embedded_io::Read + embedded_io::Write {
     /// Sets the time, on the driver's clock, until which the next operations may take.
     fn set_deadline(&mut self, at: Instant);
 
-    /// Whether an idle connection was closed by the server, or brought bytes that nobody asked for, as far as can be
-    /// seen without waiting. A stream that cannot see it answers false, the default.
+    /// Returns whether the server has closed an idle connection, or sent bytes that nobody asked for, as far
+    /// as can be seen without waiting. A stream that cannot see it returns false, the default.
     fn is_stale(&mut self) -> bool {
         false
     }
@@ -28,16 +28,16 @@ pub trait Link: embedded_io::Read + embedded_io::Write {
 
 /// The same over async streams.
 pub trait AsyncLink: embedded_io_async::Read + embedded_io_async::Write {
-    /// As [`Link::reconnect`].
+    /// Does as [`Link::reconnect`] does.
     ///
     /// # Errors
     /// As there.
     fn reconnect(&mut self) -> impl Future<Output = Result<(), Cause>>;
 
-    /// As [`Link::set_deadline`]: the implementation races its operations with its timer.
+    /// Does as [`Link::set_deadline`] does. The implementation races its operations with its timer.
     fn set_deadline(&mut self, at: Instant);
 
-    /// As [`Link::is_stale`].
+    /// Does as [`Link::is_stale`] does.
     fn is_stale(&mut self) -> bool {
         false
     }
@@ -57,7 +57,7 @@ impl<L: Link + ?Sized> Link for &mut L {
     }
 }
 
-/// What a stream's error means: its time is over, or the connection is gone.
+/// Returns what a stream's error means: its time is over, or the connection is gone.
 pub fn cause_of<E: embedded_io::Error>(error: &E) -> Cause {
     if error.kind() == ErrorKind::TimedOut { Cause::Timeout } else { Cause::Closed }
 }

@@ -8,9 +8,9 @@ use crate::wire::{Full, Out, put_number};
 /// Where the server is, as every request names it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Site<'a> {
-    /// The value of `Host`: name, and port where it is not the scheme's own (`localhost:8080`).
+    /// The value of `Host`: name, and port if it is not the scheme's own (`localhost:8080`).
     pub host: &'a str,
-    /// The path of the API, without a slash at its end: `/api`; may be empty.
+    /// The path of the API, without a slash at its end, such as `/api`; may be empty.
     pub base: &'a str,
 }
 
@@ -24,7 +24,7 @@ pub enum HeadError {
 }
 
 impl HeadError {
-    /// The error as a transport's failure has it.
+    /// Returns the error as a transport's failure has it.
     #[must_use]
     pub const fn cause(self) -> Cause {
         match self {

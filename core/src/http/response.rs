@@ -34,7 +34,8 @@ const TRAILERS_MAX: u16 = 4_096;
 /// | `Content-Length` | as long as it says |
 /// | neither | up to the connection's end |
 ///
-/// Refused: both framings at once, two different lengths, other codings (RFC 9112, section 6.3: somebody smuggles).
+/// Both framings at once, two different lengths or other codings are an error (RFC 9112, section 6.3:
+/// somebody smuggles).
 ///
 /// ```
 /// use downbeat_core::http::{Event, Response};
@@ -101,7 +102,7 @@ pub enum ResponseError {
 }
 
 impl ResponseError {
-    /// The error as a transport's failure has it.
+    /// Returns the error as a transport's failure has it.
     #[must_use]
     pub const fn cause(self) -> Cause {
         match self {
@@ -125,7 +126,7 @@ impl fmt::Display for ResponseError {
             Self::TooManyHeaders => "the answer has too many headers",
             Self::Status => "the answer's status is not one of 200 to 599",
             Self::Length => "the answer's Content-Length cannot be read",
-            Self::Coding => "the answer's Transfer-Encoding is not `chunked` alone",
+            Self::Coding => "the answer's Transfer-Encoding is not just `chunked`",
             Self::Chunk => "a chunk of the answer is malformed",
             Self::Trailers => "the answer's trailers are malformed or too long",
             Self::TooLarge => "the answer's body is too long",
@@ -174,7 +175,7 @@ impl Response {
 
     /// Takes bytes off the front of `input` and says how many and what they are.
     ///
-    /// Call it again with what is left, until it answers [`Event::More`] or [`Event::End`]. After `More`, append
+    /// Call it again with what is left, until it returns [`Event::More`] or [`Event::End`]. After `More`, append
     /// what comes in to what is left: a head is taken only when it is whole.
     ///
     /// # Errors
@@ -187,7 +188,7 @@ impl Response {
         }
     }
 
-    /// The connection ended: says whether the answer is whole.
+    /// Tells that the connection ended, and returns whether the answer is whole.
     ///
     /// # Errors
     /// [`ResponseError::Closed`], or the error that [`Response::next`] answered before.
@@ -214,19 +215,19 @@ impl Response {
         }
     }
 
-    /// Whether the answer is over.
+    /// Returns whether the answer is over.
     #[must_use]
     pub const fn is_over(&self) -> bool {
         matches!(self.state, State::Over)
     }
 
-    /// Whether the head is still to come.
+    /// Returns whether the head is still to come.
     #[must_use]
     pub const fn in_head(&self) -> bool {
         matches!(self.state, State::Head)
     }
 
-    /// Whether the next request may use the same connection, once the answer is over.
+    /// Returns whether the next request may use the same connection, once the answer is over.
     #[must_use]
     pub const fn keeps_connection(&self) -> bool {
         self.keep && self.is_over()
@@ -336,7 +337,7 @@ impl Response {
         Ok(Head { status, retry_after: fields.retry_after(), json: fields.json })
     }
 
-    /// So much more of the body is announced: its length, where all of it is within bounds.
+    /// So much more of the body is announced: its length, if all of it is within bounds.
     fn count(&mut self, more: u64) -> Result<u32, ResponseError> {
         let more = u32::try_from(more).unwrap_or(u32::MAX);
         self.body = self.body.saturating_add(more);

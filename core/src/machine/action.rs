@@ -19,8 +19,8 @@ pub enum Action {
         /// Which task.
         key: TaskKey,
     },
-    /// Give the task just leased back: `IN_PROGRESS`, `callbackAfterSeconds` 1, its polled output echoed; answer with
-    /// `Replied`. Read the whole of the poll's answer before, and tell the next task of it after.
+    /// Give the task just leased back with `IN_PROGRESS`, `callbackAfterSeconds` 1 and its polled output;
+    /// answer with `Replied`. Read the whole of the poll's answer before, and tell the next task of it after.
     #[cfg_attr(feature = "record", serde(alias = "refuse"))]
     GiveBack {
         /// The call.
@@ -58,8 +58,8 @@ pub enum Action {
         /// Which task it runs now.
         key: TaskKey,
     },
-    /// Ask the server for the state of this entry's task (`GET /tasks/{id}`); answer with `Replied`: `Done` while it is in
-    /// progress, `TimedOut` or `Ended` otherwise.
+    /// Ask the server for the state of this entry's task (`GET /tasks/{id}`). Answer with `Replied`: `Done`
+    /// while it is in progress, `TimedOut` or `Ended` otherwise.
     Ask {
         /// The call.
         call: CallId,
@@ -137,7 +137,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// The call that is made, to the server or to the store; `None`: none is.
+    /// Returns the call that is made, to the server or to the store, or `None` if none is.
     #[must_use]
     pub const fn call(&self) -> Option<CallId> {
         match self {
@@ -159,7 +159,8 @@ impl Action {
         }
     }
 
-    /// What it is called in logs and views, the same word as in a record: `run`, `give_back` and so on.
+    /// Returns what it is called in logs and views, the same word as in a record: `run`, `give_back` and so
+    /// on.
     ///
     /// ```
     /// use downbeat_core::machine::Action;

@@ -21,13 +21,13 @@ pub(crate) struct Auth {
     /// A call was accepted with the present token, so that a 401 means that it has expired since.
     proven: bool,
     generation: u16,
-    /// When a fresh token is renewed; `FAR_FUTURE`: never.
+    /// When a fresh token is renewed, or `FAR_FUTURE` for never.
     renew_at: Instant,
     refresh: Option<u32>,
     failures: u32,
     /// The token was renewed for a 403, which the next one may get too: no other is thrown away for that.
     forbidden: bool,
-    /// The gate: nothing that needs authorisation (no refresh, where there is one) before this.
+    /// The gate: nothing that needs authorisation (and no refresh) before this.
     at: Instant,
 }
 
@@ -89,12 +89,12 @@ impl Auth {
         !self.is_missing() && self.gate() <= now
     }
 
-    /// When calls may be sent, as far as authorisation goes and a token is there where one is wanted.
+    /// When calls may be sent, as far as authorisation goes and a token is there if one is wanted.
     pub(crate) fn gate(&self) -> Instant {
         if self.owner == Owner::Nobody && self.failures > 0 { self.at } else { Instant::ZERO }
     }
 
-    /// When a refresh is due; `FAR_FUTURE`: no refresh is wanted, or one is in flight.
+    /// When a refresh is due, or `FAR_FUTURE` if none is wanted or one is in flight.
     pub(crate) fn refresh_at<M: Kind>(&self) -> Instant {
         let in_flight = self.refresh.is_some() && !M::Flaw::TWO_REFRESHES;
         if self.owner != Owner::Machine || in_flight {

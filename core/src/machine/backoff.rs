@@ -25,7 +25,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The longest delay after `failures` failures in a row: before jitter. Zero after none.
+    /// Returns the longest delay after `failures` failures in a row, before jitter. Zero after none.
     ///
     /// ```
     /// use core::time::Duration;

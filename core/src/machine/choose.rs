@@ -26,8 +26,8 @@ enum Obligation {
     Poll,
 }
 
-/// The order in which obligations are met, and in which their deadlines are looked at, of which the first of equal ones
-/// counts: an action that is due and a wait for it are read from the same table.
+/// The order in which obligations are met, and in which their deadlines are looked at. The first of equal
+/// deadlines counts. An action that is due and a wait for it are read from the same table.
 const ORDER: [Obligation; 6] = [
     Obligation::Refresh,
     Obligation::GiveBack,
@@ -117,8 +117,8 @@ impl<S: Storage, M: Kind> Machine<S, M> {
         Some(Action::Discard { entry: id, why })
     }
 
-    /// The time has come at which something becomes of a task whatever the server says: it is to be stopped, its lease is
-    /// over, or its result goes to the store.
+    /// The time has come at which something happens to a task whatever the server says: it is to be stopped,
+    /// its lease is over, or its result goes to the store.
     fn pass_limit(&mut self, index: u16) -> Option<Action> {
         let (now, stops) = (self.now, self.policy.on_lapse == OnLapse::Stop);
         let entry = self.table.get_mut(index)?;
@@ -233,7 +233,7 @@ impl<S: Storage, M: Kind> Machine<S, M> {
         None
     }
 
-    /// When something is due, gates apart; `FAR_FUTURE`: it is not owed.
+    /// When something is due, gates apart, or `FAR_FUTURE` if it is not owed.
     fn due(&self, what: Obligation) -> Instant {
         match what {
             Obligation::Refresh => self.refresh_wanted(),
@@ -282,8 +282,8 @@ impl<S: Storage, M: Kind> Machine<S, M> {
         may
     }
 
-    /// When a refresh is wanted; `FAR_FUTURE`: never. While nothing is held and nothing asked for, a fresh token may
-    /// grow old.
+    /// When a refresh is wanted, or `FAR_FUTURE` for never. While nothing is held and nothing asked for, a
+    /// fresh token may grow old.
     pub(crate) fn refresh_wanted(&self) -> Instant {
         let idle = self.table.held() == 0 && self.poll.is_none() && self.give_back.is_none();
         let asleep = self.lifecycle.kind == LifecycleKind::Paused && idle;
@@ -294,7 +294,7 @@ impl<S: Storage, M: Kind> Machine<S, M> {
     fn keep_task(&mut self, what: Obligation, turn: &mut Turn) -> Option<Action> {
         let extends = what == Obligation::Lease;
         let index = self.table.first(if extends { Heap::Lease } else { Heap::Report });
-        // A report ends the lease: where both are due, the extension is a call for nothing.
+        // A report ends the lease: if both are due, the extension is a call for nothing.
         if extends && (M::Flaw::LEASES_BEFORE_RESULTS || !self.report_is_due(index)) {
             return if self.may_call(turn) { self.call_beside(false, index) } else { None };
         }
@@ -370,8 +370,8 @@ impl<S: Storage, M: Kind> Machine<S, M> {
         Action::Update { call, entry: id, attempt, take_next, instead }
     }
 
-    /// An update that takes the next task is a poll too: it needs an entry, an open gate and no poll in flight, and a
-    /// repeat would take a second task, so the first try alone may do it.
+    /// An update that takes the next task is a poll too: it needs an entry, an open gate and no poll in
+    /// flight. A repeat would take a second task, so only the first try may do it.
     fn may_take_next(&self, index: u16) -> bool {
         let Some(report) = self.table.get(index).map(|entry| &entry.report) else { return false };
         let open = match self.lifecycle.kind {
@@ -412,7 +412,8 @@ impl<S: Storage, M: Kind> Machine<S, M> {
         Some(Action::Poll { call, count, wait })
     }
 
-    /// The Ruby SDK's worker goes through its loop also where it may not poll: paused, or inside its authorisation backoff.
+    /// The Ruby SDK's worker goes through its loop also if it may not poll: paused, or inside its
+    /// authorisation backoff.
     fn ruby_skips(&mut self) -> bool {
         let skips = self.lifecycle.kind == LifecycleKind::Paused || self.auth.gate() > self.now;
         if skips {
@@ -421,8 +422,8 @@ impl<S: Storage, M: Kind> Machine<S, M> {
         skips
     }
 
-    /// How long the server may hold a poll, in microseconds. Where there is one lane only, no longer than until
-    /// another call is due.
+    /// How long the server may hold a poll, in microseconds. On a single lane, no longer than until another
+    /// call is due.
     fn longest_wait(&self, turn: &Turn) -> u64 {
         let mut wait = micros(self.policy.long_poll);
         if M::HUB {
@@ -522,8 +523,8 @@ struct Horizon {
 }
 
 impl Horizon {
-    /// Takes an obligation into account: it can be met when it is due and both gates are open, and is waited for if
-    /// that is later than now. Of equal deadlines the first counts.
+    /// Takes an obligation into account: it can be met when it is due and both gates are open, and is waited
+    /// for if that is later than now. The first of equal deadlines counts.
     #[cfg_attr(target_pointer_width = "32", inline(never))]
     fn offer<M: Kind>(&mut self, due: Instant, why: Why) {
         let (at, why) = if due < self.auth { (self.auth, Why::Auth) } else { (due, why) };

@@ -38,7 +38,8 @@ pub struct Entry {
     pub(crate) links: Links,
 }
 
-/// Where a machine keeps its entries: an array, a slice in a box, a vector; whatever is a slice of them.
+/// Where a machine keeps its entries: an array, a slice in a box, a vector, or whatever else is a slice of
+/// them.
 pub trait Storage: AsRef<[Entry]> + AsMut<[Entry]> {}
 
 impl<S: AsRef<[Entry]> + AsMut<[Entry]>> Storage for S {}
@@ -60,17 +61,17 @@ pub enum Phase {
     Spent(Loss),
 }
 
-/// The outcome and its way to the server. Meaningful in `Phase::Reporting` alone.
+/// The outcome and its way to the server. Meaningful only in `Phase::Reporting`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Report {
-    /// Microseconds until a yielded task is delivered again; `FINAL`: the task is over.
+    /// Microseconds until a yielded task is delivered again, or `FINAL` if the task is over.
     pub(crate) callback_after: u64,
-    /// When the call in flight was sent. While none is: when the next try is due; while the code runs: when its task is
-    /// asked about.
+    /// When the call in flight was sent. While none is, when the next try is due. While the code runs, when
+    /// its task is asked about.
     pub(crate) at: Instant,
-    /// Of a result: when it goes to the store, if the server has not accepted it; `FAR_FUTURE`: never. Of a yield: when the
-    /// first try was sent of which nobody knows whether it had effect; `FAR_FUTURE`: none.
+    /// For a result, when it goes to the store if the server has not accepted it, or `FAR_FUTURE` for never.
+    /// For a yield, when the first try was sent that may have had effect, or `FAR_FUTURE` for none.
     pub(crate) mark: Instant,
     pub(crate) serial: u32,
     pub(crate) attempt: u16,
@@ -109,7 +110,7 @@ pub(crate) enum InFlight {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Lease {
-    /// Length in microseconds; 0: there is none to keep.
+    /// Length in microseconds, or 0 if there is none to keep.
     pub(crate) length: u64,
     /// When this task's call in flight was sent; while none is, when the next is due.
     pub(crate) at: Instant,
@@ -263,7 +264,7 @@ impl Entry {
     }
 
     /// Until when the call that was sent then is the only one that writes to the task, if it is in flight: until nine tenths
-    /// of the lease are over, and for a tenth of it at least.
+    /// of the lease are over, and for a tenth of it at least (S29, R-LEASE-5).
     fn alone_until<M: Kind>(&self, in_flight: bool, sent: Instant) -> Instant {
         if !in_flight || M::Flaw::WRITES_TOGETHER {
             return Instant::ZERO;
@@ -278,8 +279,8 @@ impl Entry {
         matches!(self.report.in_flight, InFlight::Update | InFlight::UpdateAndTakeNext)
     }
 
-    /// When the lease is over; `FAR_FUTURE`: there is none, or an extension in flight may have been accepted in time, which
-    /// its reply tells.
+    /// When the lease is over. It is `FAR_FUTURE` if there is none, or if an extension in flight may have
+    /// been accepted in time, which its reply tells.
     pub(crate) fn lapse(&self) -> Instant {
         let known = self.lease.length > 0 && self.lease.call.in_flight != Whose::Own;
         if known { self.lease.ends } else { Instant::FAR_FUTURE }

@@ -49,7 +49,7 @@ pub trait Flaw {
     const UNAUTHORIZED_USES_ATTEMPT: bool = false;
     /// Every 401 starts a refresh, also while one is in flight.
     const TWO_REFRESHES: bool = false;
-    /// Answers depend on something outside the machine.
+    /// The answers depend on something outside the machine.
     const STATE_OUTSIDE: bool = false;
     /// A 401 to a call with an older token costs the present one.
     const OLD_UNAUTHORIZED_COUNTS: bool = false;
@@ -88,7 +88,7 @@ pub trait Flaw {
     const FORBIDDEN_RENEWS: bool = false;
     /// A report and an extension of the same task are in flight together.
     const WRITES_TOGETHER: bool = false;
-    /// `update-v2` is used where the server answers late.
+    /// `update-v2` is used if the server answers late.
     const TAKE_NEXT_WHEN_SLOW: bool = false;
 }
 
@@ -105,7 +105,7 @@ pub(crate) fn outside() -> u64 {
     u64::from(ASKED.fetch_add(1, core::sync::atomic::Ordering::Relaxed))
 }
 
-/// Nothing is outside where there are no mutants.
+/// Nothing is outside if there are no mutants.
 #[cfg(not(feature = "mutants"))]
 pub(crate) const fn outside() -> u64 {
     0

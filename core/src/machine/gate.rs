@@ -108,7 +108,8 @@ impl Gate {
         self.close(cx.after(&policy.failing, self.failures), Why::Failing);
     }
 
-    /// The server asked to be left alone in its answer to a call that was a poll too; `ZERO`: it did not.
+    /// How long the server asked to be left alone in its answer to a call that was a poll too; `ZERO` if it
+    /// did not.
     pub(crate) fn hold_until(&mut self, until: Instant) {
         self.hold = self.hold.max(until);
         self.close(self.at, self.why);

@@ -31,7 +31,7 @@ pub struct HubPolicy {
     pub auth: Backoff,
     /// Delays between tries to reach an unreachable server. Default 250 ms to 5 s.
     pub failing: Backoff,
-    /// How long a token is good for where the server does not say. Default 45 min.
+    /// How long a token is good for if the server does not say. Default 45 min.
     #[cfg_attr(feature = "record", serde(with = "crate::record::span"))]
     pub token_life: Duration,
     /// The longest `Retry-After` of a refresh that is obeyed. Default 5 min.
@@ -75,7 +75,7 @@ impl AuthPolicy for HubPolicy {
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Member<S, M = Sound> {
     machine: Machine<S, M>,
-    /// When it wants a tick; `FAR_FUTURE`: never.
+    /// When it wants a tick, or `FAR_FUTURE` for never.
     wake: Instant,
     /// For each queue: whether the member is in it, and who is behind.
     queued: [bool; 3],
@@ -106,7 +106,7 @@ impl<S: Storage, M: Kind> Member<S, M> {
         Self { machine, wake: Instant::FAR_FUTURE, queued: [false; 3], next: [NIL; 3], stopped: false }
     }
 
-    /// The worker, to look at.
+    /// Returns the worker, to look at.
     #[must_use]
     pub const fn machine(&self) -> &Machine<S, M> {
         &self.machine
@@ -169,15 +169,15 @@ pub enum HubAction {
 
 /// Many workers under one token and one budget of calls.
 ///
-/// The contract is the machine's: perform each action once; after any input step with `Tick` until `Wait` or
-/// `Stopped`. An answer to [`Input::Leased`] is for that task. Polls are allowed in turn: a worker that has polled
-/// goes behind all others that want to (no starvation, whatever one hot queue does). Where more workers poll than
-/// the budget allows, long polls are shortened in proportion.
+/// The contract is the machine's: perform each action once, and after any input step with `Tick` until `Wait`
+/// or `Stopped`. An answer to [`Input::Leased`] is for that task. Polls are allowed in turn: a worker that
+/// has polled goes behind all others that want to (no starvation, whatever one hot queue does). If more
+/// workers poll than the budget allows, long polls are shortened in proportion.
 ///
 /// `H` stores the members: an array, or a boxed slice, of 1 to 65,534.
 ///
-/// Cost: a step is that of the worker that it steps; one that wakes sleepers, or ends in `Wait`, looks at each member
-/// once besides. That suits hundreds of workers in a process; for many thousands, use several hubs.
+/// A step costs what the step of its worker costs. One that wakes sleepers, or ends in `Wait`, looks at each
+/// member once besides. That suits hundreds of workers in a process; for many thousands, use several hubs.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Hub<H, S, M = Sound> {
@@ -275,7 +275,7 @@ where
         self.next_action()
     }
 
-    /// When the hub next wants a `Tick` if nothing else happens; meaningful after a `Wait`.
+    /// Returns when the hub next wants a `Tick` if nothing else happens; meaningful after a `Wait`.
     #[must_use]
     pub fn deadline(&self) -> Option<(Instant, Why)> {
         let asleep = self.members.as_ref().iter().map(|member| (member.wake, Why::InFlight));
@@ -292,25 +292,25 @@ where
             .min_by_key(|(at, _)| *at)
     }
 
-    /// The members, in the order of their indexes.
+    /// Returns the members, in the order of their indexes.
     #[must_use]
     pub fn members(&self) -> &[Member<S, M>] {
         self.members.as_ref()
     }
 
-    /// What the hub was made with.
+    /// Returns what the hub was made with.
     #[must_use]
     pub const fn policy(&self) -> &HubPolicy {
         &self.policy
     }
 
-    /// Server calls in flight, over all workers.
+    /// Returns how many server calls are in flight, over all workers.
     #[must_use]
     pub const fn calls_in_flight(&self) -> u16 {
         self.calls
     }
 
-    /// The generation of the present token; `None`: a token is wanted and not there.
+    /// Returns the generation of the present token, or `None` if a token is wanted and not there.
     #[must_use]
     pub const fn token_generation(&self) -> Option<u16> {
         if self.auth.is_missing() { None } else { Some(self.auth.generation()) }
@@ -355,8 +355,8 @@ where
         action
     }
 
-    /// What a reply to a worker says about link and token. `token`: the generation that the call was sent with;
-    /// `None`: the worker knows no such call. A give-back that shares another call's lane says nothing of the link.
+    /// What a reply to a worker says about link and token. `token` is the generation that the call was sent with, or
+    /// `None` if the worker knows no such call. A give-back in another call's lane says nothing of the link.
     fn observe(&mut self, worker: u16, call: CallId, (token, has_lane): (Option<u16>, bool), reply: &Reply) {
         let call = tag(worker, call);
         // A worker that was aborted has forgotten its calls; one of them may be the probe that all others wait for.
@@ -376,7 +376,7 @@ where
         }
     }
 
-    /// Tells every worker how the token stands, where that has changed, and has each stepped. The gate that 401s
+    /// Tells every worker how the token stands, if that has changed, and has each stepped. The gate that 401s
     /// close on a server without tokens is told in the same words.
     fn spread_token(&mut self) {
         let open = self.auth.allows(self.now);
@@ -511,8 +511,8 @@ where
         self.policy.max_calls.saturating_sub(kept).max(1)
     }
 
-    /// Where more workers poll than there are lanes, a long poll must leave the lane to the next in time: they share
-    /// a second. A probe must be answered at once.
+    /// If more workers poll than there are lanes, a long poll must leave its lane to the next in time: they
+    /// share a second. A probe must be answered at once.
     fn longest_wait(&self) -> Duration {
         if self.link.failures() > 0 {
             return Duration::ZERO;

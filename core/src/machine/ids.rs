@@ -21,13 +21,13 @@ impl EntryId {
         Self { index, generation }
     }
 
-    /// The index in the table: 0 up to the capacity, exclusive.
+    /// Returns the index in the table: 0 up to the capacity, exclusive.
     #[must_use]
     pub const fn index(self) -> u16 {
         self.index
     }
 
-    /// How often this entry has been used, modulo 65,536.
+    /// Returns how often this entry has been used, modulo 65,536.
     #[must_use]
     pub const fn generation(self) -> u16 {
         self.generation
@@ -68,13 +68,13 @@ impl CallId {
         Self(bits)
     }
 
-    /// The handle as one number.
+    /// Returns the handle as one number.
     #[must_use]
     pub const fn to_bits(self) -> u64 {
         self.0
     }
 
-    /// The serial number alone: one more with every call of the machine, wraps after 2^32.
+    /// Returns only the serial number. It is one more with every call of the machine, and wraps after 2^32.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "the low 32 bits are the serial number")]
     pub const fn serial(self) -> u32 {
@@ -137,7 +137,7 @@ impl TaskKey {
         Self((value >> 64) as u64, value as u64)
     }
 
-    /// The key as a number.
+    /// Returns the key as a number.
     #[must_use]
     pub const fn to_u128(self) -> u128 {
         (self.0 as u128) << 64 | self.1 as u128
@@ -152,7 +152,8 @@ impl TaskKey {
         Self::from_u128(uuid(id.as_bytes()).unwrap_or_else(|| fnv1a(id.as_bytes())))
     }
 
-    /// Reads a key as `Display` writes it: a UUID, in any case. `None`: it is not one; see [`TaskKey::from_id`].
+    /// Reads a key as `Display` writes it: a UUID, in any case. Returns `None` if it is not one; see
+    /// [`TaskKey::from_id`].
     ///
     /// ```
     /// use downbeat_core::machine::TaskKey;

@@ -22,9 +22,10 @@ pub enum Input {
     },
     /// A task that an earlier life of this worker had in hand, by the driver's journal; to be told before the first `Tick`.
     ///
-    /// It is answered at once for that very task: by `Run`, whose code is not started again, but told to have `Finished`
-    /// with what the journal has of it, or a yield; or by `Ignore` where there is no room. Its lease is extended at once,
-    /// because nobody knows how much of it is left, and its outcome is reported as any other.
+    /// The machine answers at once for that very task, by `Run`, or by `Ignore` if there is no room. With
+    /// `Run` the driver does not start the code again: it tells `Finished` with what the journal has of the
+    /// task, or with a yield. Its lease is extended at once, because nobody knows how much of it is left, and
+    /// its outcome is reported as any other.
     Recovered {
         /// The task; `give_back_within` counts from now.
         task: TaskMeta,
@@ -44,7 +45,7 @@ pub enum Input {
         /// What is to be reported.
         outcome: Outcome,
     },
-    /// A hub has news of the shared token. Workers that stand alone ignore it.
+    /// A hub has news of the shared token. Workers without a hub ignore it.
     Token(TokenNews),
     /// Somebody outside decided something.
     Control(Control),
@@ -56,14 +57,16 @@ pub enum Input {
 pub struct TaskMeta {
     /// Which task it is.
     pub key: TaskKey,
-    /// How long the server waits for a sign of life (`responseTimeoutSeconds`); `None` or zero: no lease to keep.
+    /// How long the server waits for a sign of life (`responseTimeoutSeconds`); `None` or zero if there is no
+    /// lease to keep.
     #[cfg_attr(
         feature = "record",
         serde(with = "crate::record::maybe_span", default, skip_serializing_if = "Option::is_none")
     )]
     pub response_timeout: Option<Duration>,
-    /// How long from the sending of the call that brought it the task may be given back, or yield (R-TIMEOUT-3: later than
-    /// `pollTimeoutSeconds` after its first scheduling, that report would end the workflow); `None`: at any time.
+    /// How long from the sending of the call that brought it the task may be given back, or yield; `None`
+    /// means at any time. Later than `pollTimeoutSeconds` after its first scheduling, that report would end
+    /// the workflow (R-TIMEOUT-3).
     #[cfg_attr(
         feature = "record",
         serde(with = "crate::record::maybe_span", default, skip_serializing_if = "Option::is_none")
@@ -75,7 +78,7 @@ pub struct TaskMeta {
 }
 
 impl TaskMeta {
-    /// A task that may be given back at any time and is nobody's retry.
+    /// Makes a task that may be given back at any time and is nobody's retry.
     #[must_use]
     pub const fn new(key: TaskKey, response_timeout: Option<Duration>) -> Self {
         Self { key, response_timeout, give_back_within: None, retry_of: None }
@@ -110,7 +113,7 @@ pub enum Answer {
     Done,
     /// `Refresh` brought a token.
     Token {
-        /// How long it is good for; `None`: the policy's `token_life`.
+        /// How long it is good for; `None` means the policy's `token_life`.
         #[cfg_attr(
             feature = "record",
             serde(with = "crate::record::maybe_span", default, skip_serializing_if = "Option::is_none")
@@ -140,7 +143,7 @@ pub struct CallError {
 }
 
 impl CallError {
-    /// A failure without a `Retry-After`.
+    /// Makes a failure without a `Retry-After`.
     #[must_use]
     pub const fn new(fault: Fault) -> Self {
         Self { fault, retry_after: None }
@@ -162,13 +165,13 @@ pub enum Fault {
     Unauthorized,
     /// 403: refused. A new token may help, once (S9).
     Forbidden,
-    /// 429, 503: the server takes no requests now; nothing took effect.
+    /// 429, 503: the server takes no requests now, and nothing took effect.
     Throttled,
     /// 502, 504, 408, 425: the server, or what stands before it, is in trouble. A 404 that is not Conductor's own word
     /// counts as this: somebody else answered in its place.
     Server,
-    /// 500 and any other 5xx: the server failed on this request, through no fault or through one of ours (R-HTTP-5); it may
-    /// have had its effect all the same.
+    /// 500 and any other 5xx: the server failed on this request, through no fault or through one of ours
+    /// (R-HTTP-5). The request may have had its effect all the same.
     Internal,
     /// The server will never accept this request (400, 409, 422 …).
     Rejected,
@@ -223,6 +226,6 @@ pub enum Control {
     Resume,
     /// Ask for no new task, finish what is held, then stop. Cannot be taken back.
     Drain,
-    /// Give up what is held (results go to the store where there is one), then stop.
+    /// Give up what is held (results go to the store if there is one), then stop.
     Abort,
 }

@@ -9,7 +9,7 @@ pub(crate) mod sealed {
     pub trait Sealed {}
 }
 
-/// What a machine has. Sealed: production code can name [`Sound`] and [`Lean`](super::Lean) alone.
+/// What a machine has. Sealed: production code can name only [`Sound`] and [`Lean`](super::Lean).
 pub trait Kind: sealed::Sealed + Clone + PartialEq + core::fmt::Debug {
     /// The mistake that it makes: [`Flawless`], but for the machines that the simulator's oracles must catch.
     type Flaw: Flaw;

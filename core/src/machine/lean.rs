@@ -8,9 +8,10 @@ use super::worker::Machine;
 
 /// A worker as [`Worker`](super::Worker) is, in half of the code: for a driver of one lane without a store and a hub.
 ///
-/// It has neither the Ruby SDK's rules nor a store (a policy that asks for them is refused), cannot join a hub (that does
-/// not compile), and looks through its table instead of keeping indexes: a step costs O(N), so `N` should be some
-/// dozens at the most. For a policy that both take, both answer the same inputs by the same actions.
+/// It has neither the Ruby SDK's rules nor a store (a policy that asks for them is an error), and cannot join
+/// a hub (that does not compile). It looks through its table instead of keeping indexes: a step costs O(N),
+/// so `N` should be some dozens at the most. For a policy that both take, both answer the same inputs by the
+/// same actions.
 ///
 /// ```
 /// use downbeat_core::machine::{LeanWorker, Policy};

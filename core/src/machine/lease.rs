@@ -20,7 +20,7 @@ pub(crate) const GIVE_BACK_MARGIN: u64 = 1_000_000;
 /// The call that brings a task.
 #[derive(Clone, Copy)]
 struct Bringer {
-    /// The entry whose update it is; `NIL`: it is the poll.
+    /// The entry whose update it is, or `NIL` for the poll.
     index: u16,
     serial: u32,
     sent: Instant,
@@ -99,7 +99,7 @@ impl<S: Storage, M: Kind> Machine<S, M> {
                 self.now.saturating_add_micros(shorten(micros(*interval), ASK_JITTER, &mut self.rng))
             }
             None if M::INDEXED => return,
-            // Where nothing says that it is not to be asked, its time does.
+            // If nothing says that it is not to be asked, its time does.
             None => Instant::FAR_FUTURE,
         };
         let Some(entry) = self.table.get_mut(index).filter(|entry| entry.is_running() && !entry.ended) else {
@@ -147,8 +147,8 @@ impl<S: Storage, M: Kind> Machine<S, M> {
         false
     }
 
-    /// Notes that a call brought something: the entry that it was promised is taken, or free again; and whether it was
-    /// new, and is run.
+    /// Notes that a call brought something: the entry that it was promised is taken, or free again. Says
+    /// whether it was new, and is run.
     fn count_brought(&mut self, bringer: &Bringer, runs: bool) {
         if let Some(entry) = self.table.get_mut(bringer.index) {
             entry.report.brought = true;
@@ -160,8 +160,8 @@ impl<S: Storage, M: Kind> Machine<S, M> {
         }
     }
 
-    /// Has a task given back. One give-back is remembered and repeated; more of them are sent once. Where a give-back would
-    /// end the task's workflow (R-TIMEOUT-3), its lease is left instead.
+    /// Has a task given back. One give-back is remembered and repeated; more of them are sent once. If a
+    /// give-back would end the task's workflow (R-TIMEOUT-3), its lease is left instead.
     fn give_back(&mut self, bringer: &Bringer, task: &TaskMeta) -> Action {
         let keeps_from =
             if M::Flaw::GIVES_BACK_LATE { Instant::FAR_FUTURE } else { bringer.keeps_from(task) };

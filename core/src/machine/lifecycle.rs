@@ -35,7 +35,7 @@ pub enum Lifecycle {
 #[cfg_attr(feature = "record", serde(from = "Lifecycle", into = "Lifecycle"))]
 pub(crate) struct LifecycleState {
     pub(crate) kind: LifecycleKind,
-    /// When it ends by itself: recall or abort; `FAR_FUTURE`: never.
+    /// When it ends by itself, by recall or abort, or `FAR_FUTURE` for never.
     pub(crate) ends: Instant,
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Link {
     failures: u32,
     at: Instant,
     probe: Option<u64>,
-    /// When a call was answered last; `ZERO`: never.
+    /// When a call was answered last, or `ZERO` for never.
     answered: Instant,
 }
 

@@ -16,14 +16,20 @@
 //!
 //! | gate | closed by | opens |
 //! | --- | --- | --- |
-//! | poll (`gate.rs`) | an empty or failed poll, `Retry-After` | after the backoff; polls and `take_next` alone wait |
+//! | poll (`gate.rs`) | an empty or failed poll, `Retry-After` | after the backoff; only polls and `take_next` wait |
 //! | token (`auth.rs`) | no token, a 401 | when a refresh succeeds |
 //! | link (`link.rs`) | a call that did not reach the server | after the backoff, for one probe; any answer opens it |
 //! | lanes | `max_calls` calls in flight | when one ends |
 //!
-//! Files, by noun: `worker` the state and `step`, `lease` a task arrives, `reply` a call or the user's code ends,
-//! `choose` what comes next and until when to wait, `lifecycle` how far it is towards the end, `table` the indexes, `lean` a
-//! machine without them, `hub` many workers under one token and budget.
+//! | file | noun |
+//! | --- | --- |
+//! | `worker` | the state and `step` |
+//! | `lease` | a task arrives |
+//! | `reply` | a call or the user's code ends |
+//! | `choose` | what comes next, and until when to wait |
+//! | `lifecycle` | how far it is towards the end |
+//! | `table`, `lean` | the indexes; a machine without them |
+//! | `hub` | many workers under one token and budget |
 
 mod action;
 mod auth;

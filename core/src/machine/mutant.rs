@@ -50,10 +50,10 @@ mutants! {
     UnfairTurns UNFAIR_TURNS "A queue served from its end.";
     PollsBeforeDebts POLLS_BEFORE_DEBTS "A poll before what is owed.";
     LinkNotShared LINK_NOT_SHARED "A process that storms a dead server.";
-    SharedUnauthorizedUnheard SHARED_UNAUTHORIZED_UNHEARD "A worker that loses its token alone.";
+    SharedUnauthorizedUnheard SHARED_UNAUTHORIZED_UNHEARD "A worker that loses its token without word to the others.";
     SlowShutsLink SLOW_SHUTS_LINK "A slow call taken for an outage.";
     LapseRunsTwice LAPSE_RUNS_TWICE "Two copies of a task in one worker.";
-    ExtendsLapsed EXTENDS_LAPSED "A lease extended that is over.";
+    ExtendsLapsed EXTENDS_LAPSED "An extension of a lease that is over.";
     GivesBackLate GIVES_BACK_LATE "A give-back that ends its workflow.";
     LeasesBeforeResults LEASES_BEFORE_RESULTS "A result behind the lease that it would end.";
     ReportsCancelled REPORTS_CANCELLED "An outcome that nobody waits for.";

@@ -40,9 +40,9 @@ pub struct Policy {
     /// whether a yield may be repeated (S4). Default 10 s.
     #[cfg_attr(feature = "record", serde(with = "crate::record::span"))]
     pub call_timeout: Duration,
-    /// How long the driver waits for calls that carry a result or bring tasks: reports of results, and polls beyond their
-    /// `wait`; more than zero. Longer than `call_timeout`, because a task in an answer that nobody reads is out until its
-    /// lease ends. Default 30 s.
+    /// How long the driver waits for calls that carry a result or bring tasks: reports of results, and polls
+    /// beyond their `wait`. More than zero. Longer than `call_timeout`, because a task in an answer that
+    /// nobody reads is out until its lease ends. Default 30 s.
     #[cfg_attr(
         feature = "record",
         serde(with = "crate::record::span", default = "defaults::report_timeout")
@@ -60,7 +60,7 @@ pub struct Policy {
     /// The longest `Retry-After` that is obeyed; a longer one counts as this. Default 5 min.
     #[cfg_attr(feature = "record", serde(with = "crate::record::span"))]
     pub retry_after_max: Duration,
-    /// Report with `update-v2` where an entry is free and the poll gate is open. Default true.
+    /// Report with `update-v2` if an entry is free and the poll gate is open. Default true.
     pub take_next: bool,
     /// Extend leases at 80 % of their length until the outcome is accepted. Default true.
     pub extend: bool,
@@ -70,13 +70,13 @@ pub struct Policy {
     /// result keeps its entry, in which its lease is extended, until four times `store_after`. Default false.
     #[cfg_attr(feature = "record", serde(default))]
     pub journaled: bool,
-    /// With a store: a result that the server has not accepted so long after its end is handed to the store, also while the
-    /// server cannot be reached; three times as long where the server answers and refuses this very result, four times with a
-    /// journal. More than zero. Default 75 s.
+    /// With a store, the machine hands over to it a result that the server has not accepted so long after its
+    /// end, also while the server cannot be reached. The time is three times as long if the server answers
+    /// and refuses this very result, four times with a journal. More than zero. Default 75 s.
     #[cfg_attr(feature = "record", serde(with = "crate::record::span", default = "defaults::store_after"))]
     pub store_after: Duration,
-    /// How often the server is asked for the state of a task that runs (`Ask`), so that one whose workflow was terminated is
-    /// stopped; shortened by up to 10 %. More than zero; `None`: never. Default 10 s.
+    /// How often the server is asked for the state of a task that runs (`Ask`), so that one whose workflow
+    /// was terminated is stopped; shortened by up to 10 %. More than zero, or `None` for never. Default 10 s.
     #[cfg_attr(
         feature = "record",
         serde(with = "crate::record::maybe_span", default, skip_serializing_if = "Option::is_none")
@@ -87,10 +87,10 @@ pub struct Policy {
     pub on_lapse: OnLapse,
     /// The server wants a token. Default false.
     pub authenticated: bool,
-    /// How long a token is good for where the server does not say; it is renewed at 80 %. Default 45 min.
+    /// How long a token is good for if the server does not say; it is renewed at 80 %. Default 45 min.
     #[cfg_attr(feature = "record", serde(with = "crate::record::span"))]
     pub token_life: Duration,
-    /// How long a drain waits for running tasks before they are recalled; `None`: for ever. Default 25 s.
+    /// How long a drain waits for running tasks before they are recalled, or `None` for ever. Default 25 s.
     #[cfg_attr(
         feature = "record",
         serde(with = "crate::record::maybe_span", default, skip_serializing_if = "Option::is_none")
@@ -107,7 +107,7 @@ pub(crate) trait AuthPolicy {
     fn auth(&self) -> &Backoff;
     /// Delays between tries to reach an unreachable server.
     fn failing(&self) -> &Backoff;
-    /// How long a token is good for where the server does not say.
+    /// How long a token is good for if the server does not say.
     fn token_life(&self) -> Duration;
     /// The longest `Retry-After` that is obeyed.
     fn retry_after_max(&self) -> Duration;
@@ -201,8 +201,8 @@ impl Policy {
         recall_timeout: Duration::from_secs(4),
     };
 
-    /// The timing of Conductor's Ruby class `RactorTaskRunner`, reproduced to the millisecond
-    /// (`tests/vectors/ruby-traces.json`).
+    /// Makes a policy with the timing of Conductor's Ruby class `RactorTaskRunner`, reproduced to the
+    /// millisecond (`tests/vectors/ruby-traces.json`).
     #[must_use]
     pub const fn ruby_sdk() -> Self {
         Self {
@@ -221,7 +221,7 @@ impl Policy {
         }
     }
 
-    /// How long a driver waits for the call that an action makes; zero for an action that makes none.
+    /// Returns how long a driver waits for the call that an action makes; zero for an action that makes none.
     ///
     /// `yields`: what an `Update` reports is a yield. Calls that carry a result or bring tasks have `report_timeout`, a poll
     /// its `wait` besides; the others have `call_timeout`, as a yield has, whose repeat must not come late (S4).

@@ -22,15 +22,15 @@ const TRIES: u16 = 4;
 const EXTEND_RETRY: (u64, u64) = (50_000, 30_000_000);
 /// A result that a server which is well otherwise has refused so often is replaced by a report that the task failed.
 const REFUSALS: u8 = 6;
-/// The next try of it comes so soon where other results are accepted, in microseconds.
+/// The next try of it comes so soon if other results are accepted, in microseconds.
 const REFUSED_PAUSE: u64 = 5_000_000;
-/// Other results are accepted where one was within this time, in microseconds.
+/// Other results count as accepted if one was within this time, in microseconds.
 const OTHERS: u64 = 10_000_000;
-/// After so many refusals of both it is given up, where there is no store.
+/// After so many refusals of both the machine gives it up, if there is no store.
 const REFUSALS_MAX: u8 = 24;
 /// How long `update-v2` is left alone when the server did not know it, in microseconds.
 const TAKE_NEXT_REST: u64 = 600_000_000;
-/// The store takes a result so many times later where the server answers and refuses it.
+/// The store takes a result so many times later if the server answers and refuses it.
 const REFUSED_PATIENCE: u64 = 3;
 
 impl<S: Storage, M: Kind> Machine<S, M> {
@@ -67,8 +67,9 @@ impl<S: Storage, M: Kind> Machine<S, M> {
         }
     }
 
-    /// A yield that comes too late would end its workflow (R-TIMEOUT-3): a report that the task failed takes its place, unless
-    /// the yield may have had effect, so that the task may be somebody else's by now (S4).
+    /// A yield that comes too late would end its workflow (R-TIMEOUT-3), so a report that the task failed
+    /// takes its place. The exception is a yield that may have had effect, because the task may be somebody
+    /// else's by now (S4).
     pub(crate) fn replace_late_yield(&mut self, index: u16) {
         let soon = self.now.saturating_add_micros(GIVE_BACK_MARGIN);
         let Some(entry) = self.table.get_mut(index) else { return };
@@ -174,7 +175,8 @@ impl<S: Storage, M: Kind> Machine<S, M> {
         true
     }
 
-    /// The Ruby SDK's worker counts authorisation failures of polls alone, and forgets them with any answered poll.
+    /// The Ruby SDK's worker counts only authorisation failures of polls, and forgets them with any answered
+    /// poll.
     fn ruby_auth(&mut self, reply: &Reply, got: u16) {
         match reply {
             Ok(_) => self.auth.forget_failures(),
@@ -222,7 +224,7 @@ impl<S: Storage, M: Kind> Machine<S, M> {
         own_lane
     }
 
-    /// Plans the give-back's next try; false: it would come too late.
+    /// Plans the give-back's next try. Returns false if it would come too late.
     fn plan_give_back(&mut self, error: &CallError) -> bool {
         let Some(give_back) = &mut self.give_back else { return false };
         give_back.attempt = give_back.attempt.saturating_add(1);
@@ -514,8 +516,9 @@ impl Report {
         };
     }
 
-    /// The server answers, and refuses this very result: after enough of that a report that the task failed is tried at once
-    /// behind each refusal of the result, so that both were asked of the same server at the same time.
+    /// The server answers, and refuses this very result. After enough of that the machine tries a report that
+    /// the task failed at once behind each refusal of the result, so that both were asked of the same server
+    /// at the same time.
     ///
     /// `others`: other results are accepted meanwhile, so that waiting longer brings nothing.
     fn count_refusal<M: Kind>(&mut self, cx: &Cx<'_, M>, error: &CallError, others: bool) {

@@ -63,21 +63,21 @@ pub struct HeldTask {
     pub outcome: Outcome,
     /// Failed reports so far.
     pub attempt: u16,
-    /// When the next report is due; `None`: a call is in flight, or nothing is to be reported.
+    /// When the next report is due, or `None` if a call is in flight or nothing is to be reported.
     pub report_due: Option<Instant>,
-    /// When the lease is extended next; `None`: a call is in flight, or there is no lease to keep.
+    /// When the lease is extended next, or `None` if a call is in flight or there is no lease to keep.
     pub lease_due: Option<Instant>,
 }
 
 impl<S: Storage, M: Kind> Machine<S, M> {
-    /// Whether the give-back of a surplus task is in flight, or will be asked for again: until then the driver keeps what it
-    /// needs for it.
+    /// Returns whether the give-back of a surplus task is in flight, or will be asked for again: until then
+    /// the driver keeps what it needs for it.
     #[must_use]
     pub fn gives_back(&self, key: TaskKey) -> bool {
         self.give_back.as_ref().is_some_and(|give_back| give_back.key == key)
     }
 
-    /// The state of the worker, in numbers.
+    /// Returns the state of the worker, in numbers.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
@@ -102,7 +102,7 @@ impl<S: Storage, M: Kind> Machine<S, M> {
         }
     }
 
-    /// The tasks held, in the order of their entries. Looks through the table: not for the hot path.
+    /// Returns the tasks held, in the order of their entries. Looks through the table: not for the hot path.
     pub fn held_tasks(&self) -> impl Iterator<Item = HeldTask> + '_ {
         let held = self.table.entries().iter().zip(0_u16..);
         held.filter(|(entry, _)| entry.phase != Phase::Free).map(|(entry, index)| {

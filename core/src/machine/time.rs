@@ -50,25 +50,25 @@ impl Instant {
         self.0
     }
 
-    /// Whole milliseconds since the start, rounded down.
+    /// Returns the whole milliseconds since the start, rounded down.
     #[must_use]
     pub const fn as_millis(self) -> u64 {
         self.0 / 1_000
     }
 
-    /// The instant `delay` later; saturates at [`Instant::FAR_FUTURE`].
+    /// Returns the instant `delay` later; saturates at [`Instant::FAR_FUTURE`].
     #[must_use]
     pub const fn saturating_add(self, delay: Duration) -> Self {
         self.saturating_add_micros(micros(delay))
     }
 
-    /// The instant `delay` earlier; saturates at [`Instant::ZERO`].
+    /// Returns the instant `delay` earlier; saturates at [`Instant::ZERO`].
     #[must_use]
     pub const fn saturating_sub(self, delay: Duration) -> Self {
         Self(self.0.saturating_sub(micros(delay)))
     }
 
-    /// How long it is from `earlier` to this instant; zero if `earlier` is the later one.
+    /// Returns how long it is from `earlier` to this instant; zero if `earlier` is the later one.
     #[must_use]
     pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
@@ -97,7 +97,7 @@ impl Instant {
 /// An implementation must be monotonic (never earlier than an answer it gave before), must not overflow within
 /// the device's life, and must not fail. Source: the contract of `embassy-time-driver`.
 pub trait Clock {
-    /// The time now.
+    /// Returns the time now.
     fn now(&self) -> Instant;
 }
 

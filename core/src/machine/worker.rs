@@ -23,8 +23,8 @@ pub type Worker<const N: usize> = Machine<[Entry; N]>;
 
 /// One worker: decides what to do next, and does nothing itself.
 ///
-/// `S` stores the table: an array where memory is fixed, a boxed slice where it is not. `M` is [`Sound`], or
-/// [`Lean`](super::Lean) where code is dear; others are for the simulator's tests of its own oracles.
+/// `S` stores the table: an array if memory is fixed, a boxed slice if it is not. `M` is [`Sound`], or
+/// [`Lean`](super::Lean) if code is dear; others are for the simulator's tests of its own oracles.
 ///
 /// ```
 /// use downbeat_core::machine::{Action, Answer, Input, Instant, Policy, Worker};
@@ -60,7 +60,7 @@ pub struct Machine<S, M = Sound> {
     pub(crate) take_next_from: Instant,
     /// The latest report took so long that no task should travel in the answer to the next.
     pub(crate) slow: bool,
-    /// When a result was accepted last; `ZERO`: never.
+    /// When a result was accepted last, or `ZERO` for never.
     pub(crate) accepted: Instant,
     /// A hub decides when the server may be called.
     pub(crate) hubbed: bool,
@@ -195,13 +195,14 @@ impl<S: Storage, M: Kind> Machine<S, M> {
     /// earlier than one given before counts as that one (S15), and so does the end of time. Inputs that fit nothing
     /// here change nothing (S17).
     ///
-    /// Cost: O(log N); no step looks through the table, but for a lean machine's.
+    /// A step costs O(log N). None looks through the table, but for a lean machine's.
     pub fn step(&mut self, now: Instant, input: Input) -> Action {
         let mut turn = Turn::ALL;
         self.step_within(now, input, &mut turn)
     }
 
-    /// When the worker next wants a `Tick` if nothing else happens, and for what; `None`: only an input brings work.
+    /// Returns when the worker next wants a `Tick` if nothing else happens, and for what. `None` means that
+    /// only an input brings work.
     ///
     /// It is what the last `Wait` said, and is meaningless before that. A later `Tick` is late, an earlier one is
     /// harmless.
@@ -211,7 +212,7 @@ impl<S: Storage, M: Kind> Machine<S, M> {
         until.map(|at| (at, why))
     }
 
-    /// The policy that the worker was made with.
+    /// Returns the policy that the worker was made with.
     #[must_use]
     pub const fn policy(&self) -> &Policy {
         &self.policy
@@ -245,7 +246,7 @@ impl<S: Storage, M: Kind> Machine<S, M> {
 
     /// Puts the worker under a hub, which owns the token and the calls from now on.
     pub(crate) fn join_hub(&mut self) {
-        const { assert!(M::HUB, "a lean machine works alone: make the hub's members of `Worker`s") };
+        const { assert!(M::HUB, "a lean machine joins no hub: make its members of `Worker`s") };
         self.hubbed = true;
         self.auth.hand_to_hub();
     }

@@ -11,7 +11,7 @@ use super::value::{find, members};
 /// Bytes of the longest [`ServerError::message`].
 pub const MESSAGE_MAX: usize = 200;
 
-/// Reads the answer of `POST /token`: `{"token":"…"}`; other members are skipped.
+/// Reads the answer of `POST /token`: `{"token":"…"}`. Skips other members.
 ///
 /// The text is a secret, and `Debug` and `Display` show it: it goes into `X-Authorization` and nowhere else.
 ///
@@ -61,9 +61,9 @@ impl core::error::Error for TokenError {}
 /// that was not reported.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ServerError {
-    /// `error`: a code such as `EXPIRED_TOKEN`; empty where there is none.
+    /// `error`, a code such as `EXPIRED_TOKEN`; empty if there is none.
     pub code: String<40>,
-    /// `message`, its first [`MESSAGE_MAX`] bytes, control characters as spaces; empty where there is none.
+    /// `message`, its first [`MESSAGE_MAX`] bytes, control characters as spaces; empty if there is none.
     pub message: String<MESSAGE_MAX>,
     /// `retryable`. False is no proof: the server says it of database faults, too.
     pub retryable: Option<bool>,

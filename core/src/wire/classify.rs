@@ -41,18 +41,18 @@ pub enum Accepted {
 /// | status | call | meaning |
 /// | --- | --- | --- |
 /// | 2xx with a body of JSON | poll, update-v2, token | [`Accepted::Body`] |
-/// | 204; 2xx without a body, or with `null` | poll, update-v2 | [`Accepted::Empty`]: no task |
+/// | 204, or 2xx without a body or with `null` | poll, update-v2 | [`Accepted::Empty`]: no task |
 /// | 204 | token | `Unknown`: no token in it |
-/// | 2xx, not JSON | poll, update-v2, token | `Unknown`: a proxy's page; tasks may have been taken |
+/// | 2xx, not JSON | poll, update-v2, token | `Unknown`: a proxy's page, and tasks may have been taken |
 /// | 2xx, a body that begins with `<` | update, other | `Unknown`: a proxy's page is no acknowledgement |
 /// | other 2xx | update, other | [`Accepted::Empty`] |
 /// | 404 | token | [`Accepted::NoAuth`], as in the SDKs |
 /// | 401; `EXPIRED_TOKEN` or `INVALID_TOKEN` with any 4xx but 429 | all | `Unauthorized` |
 /// | 403 without such a code | all | `Forbidden` |
 /// | 404, "No such task found", "Task not found" (a read) or "No such workflow found" | all but token | `Gone`: Conductor's own word |
-/// | 404, 405; 4xx or 5xx, "Request method 'POST' (is) not supported" | update-v2 | `Unsupported`: use the older call |
+/// | 404, 405, or 4xx or 5xx with "Request method 'POST' (is) not supported" | update-v2 | `Unsupported`: use the older call |
 /// | other 404 (a gateway without a route, a proxy without its back end) | poll, update, other | `Server`, with its `Retry-After` |
-/// | 429; 503 that is not Envoy's "upstream connect error or disconnect/reset" | all | `Throttled`, with its `Retry-After`: nothing took effect |
+/// | 429, or 503 that is not Envoy's "upstream connect error or disconnect/reset" | all | `Throttled`, with its `Retry-After`: nothing took effect |
 /// | 500, 501, 505 to 511 | all | `Internal`, with its `Retry-After`: it may be about this very request |
 /// | other 5xx | all | `Server`, with its `Retry-After` |
 /// | 408, 425 | all | `Server`: the server did not process it |
@@ -94,7 +94,8 @@ fn accepted(kind: CallKind, head: &Head, prefix: &[u8]) -> Result<Accepted, Faul
     }
 }
 
-/// Whether a body says that there is no task. Of JSON without a beginning nothing is known: it is read elsewhere.
+/// Whether a body says that there is no task. Nothing is known about JSON without a beginning: it is read
+/// elsewhere.
 fn is_nothing(prefix: &[u8], json: bool) -> bool {
     match prefix.trim_ascii() {
         b"null" => true,
@@ -111,7 +112,7 @@ fn failure(kind: CallKind, status: u16, prefix: &[u8]) -> Fault {
     match status {
         500.. if wrong_method() => Fault::Unsupported,
         500 | 501 | 505..=511 => Fault::Internal,
-        // Envoy says it also where the connection broke after the request was handed on.
+        // Envoy says it also if the connection broke after the request was handed on.
         503 if !said(b"upstream connect error") => Fault::Throttled,
         500.. => Fault::Server,
         401 => Fault::Unauthorized,

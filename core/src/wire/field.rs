@@ -71,7 +71,7 @@ impl Field {
     }
 }
 
-/// Where each field's value stands in the memory that holds it; `(0, 0)`: nowhere.
+/// Where each field's value stands in the memory that holds it, or `(0, 0)` for nowhere.
 #[derive(Clone, Debug)]
 pub(super) struct Spans {
     at: [(usize, usize); FIELDS],

@@ -12,10 +12,10 @@ use super::track::{Step, Tracker};
 /// Reads an answer as it arrives and keeps of each task only what a worker uses.
 ///
 /// The buffer holds one task at a time: the values of the members that [`TaskView`](super::TaskView) has, and
-/// nothing of the others (a task carries its definition twice). So it bounds what is kept, not what is sent. A task
-/// that does not fit is not lost: the rest of it is skipped, its ids are read, and it comes out as
-/// [`Element::Bad`] with [`Misfit::TooLarge`](super::Misfit::TooLarge), to be reported. Of duplicate members each
-/// takes room, and the last counts.
+/// nothing of the others (a task carries its definition twice). So it bounds what is kept, not what is sent.
+/// A task that does not fit is not lost: the rest of it is skipped, its ids are read, and it comes out as
+/// [`Element::Bad`] with [`Misfit::TooLarge`](super::Misfit::TooLarge), to be reported. Each of duplicate
+/// members takes room, and the last counts.
 ///
 /// Beside the buffer it takes about 800 bytes on a 64-bit machine, less on a 32-bit one.
 ///
@@ -60,7 +60,8 @@ impl<B: Buffer> TaskFilter<B> {
         Self { buffer, cutter: Cutter::new() }
     }
 
-    /// Takes bytes off the front of `rest` up to the end of the next element, and gives that; `None`: all taken.
+    /// Takes bytes off the front of `rest` up to the end of the next element, and returns that, or `None` if
+    /// all are taken.
     ///
     /// Call it again with what is left. The element's memory is used again by the next call.
     ///
@@ -79,10 +80,11 @@ impl<B: Buffer> TaskFilter<B> {
         self.cutter.finish()
     }
 
-    /// The state of the task that the answer of `GET /tasks/{id}` is; ask when the last piece was fed.
+    /// Returns the state of the task that the answer of `GET /tasks/{id}` is; ask when the last piece was
+    /// fed.
     ///
-    /// [`TaskState::Unknown`] as long as the answer is not whole, and where it is not one task. A buffer of no bytes is
-    /// enough, however large the task is.
+    /// [`TaskState::Unknown`] as long as the answer is not whole, and if it is not one task. A buffer of no
+    /// bytes is enough, however large the task is.
     ///
     /// ```
     /// use downbeat_core::wire::{TaskFilter, TaskState};

@@ -18,7 +18,7 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// The task's identity for the machine.
+    /// Returns the task's identity for the machine.
     #[must_use]
     pub fn key(&self) -> TaskKey {
         TaskKey::from_id(&self.task)

@@ -46,7 +46,7 @@ pub enum Misfit {
 }
 
 impl Misfit {
-    /// The reason to report, at most [`REASON_MAX`] bytes, without any of the task's content.
+    /// Returns the reason to report, at most [`REASON_MAX`] bytes, without any of the task's content.
     #[must_use]
     pub fn reason(&self) -> String<REASON_MAX> {
         bounded(format_args!("{self}"))

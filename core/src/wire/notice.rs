@@ -36,11 +36,11 @@ const ENDED: [&str; 6] =
 
 /// Reads two values of a task as its bytes go by: `status`, and `pollTimeoutSeconds` of the definition that it carries.
 ///
-/// Each is counted anew where a member comes again, so that the last counts.
+/// Each is counted anew if a member comes again, so that the last counts.
 #[derive(Clone, Debug)]
 pub(super) struct Notice {
     pub(super) state: TaskState,
-    /// Seconds in `taskDefinition`, and in `workflowTask.taskDefinition`; 0: none.
+    /// Seconds in `taskDefinition`, and in `workflowTask.taskDefinition`, or 0 for none.
     timeouts: [u32; 2],
     member: Member,
     /// Levels of names, from the member's own down, that lead to what is looked for.
@@ -71,7 +71,7 @@ impl Notice {
         Self { state, timeouts: [0; 2], member, led: 0, look }
     }
 
-    /// The poll timeout in seconds; 0: there is none.
+    /// The poll timeout in seconds, or 0 if there is none.
     pub(super) const fn poll_timeout(&self) -> u32 {
         let [own, workflows] = self.timeouts;
         if own > 0 { own } else { workflows }

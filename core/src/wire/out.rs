@@ -7,7 +7,7 @@ pub trait Out {
     /// Appends `bytes`.
     ///
     /// # Errors
-    /// [`Full`]: there is not room for all of them; nothing of them was written.
+    /// [`Full`] if there is not room for all of them; nothing of them was written.
     fn put(&mut self, bytes: &[u8]) -> Result<(), Full>;
 }
 
@@ -75,19 +75,19 @@ impl<'b> SliceBuffer<'b> {
         Self { memory, len: 0 }
     }
 
-    /// How many bytes were written.
+    /// Returns how many bytes were written.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether nothing was written.
+    /// Returns whether nothing was written.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// What was written, for as long as the memory lives.
+    /// Returns what was written, for as long as the memory lives.
     #[must_use]
     pub fn into_bytes(self) -> &'b mut [u8] {
         let len = self.len;

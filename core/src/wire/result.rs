@@ -12,7 +12,7 @@ use crate::machine::Instead;
 use crate::ports::End;
 
 /// Bytes of the largest `outputData` that the server takes by default: above it, it answers 200 and fails the
-/// whole workflow (PROTOCOL.md, Payload), so a worker checks before it sends.
+/// whole workflow (R-PAYLOAD-3), so a worker checks before it sends.
 pub const OUTPUT_LIMIT: usize = 10 * 1024 * 1024;
 
 /// Characters (UTF-16 units) of a `reasonForIncompletion` that the server keeps.
@@ -31,7 +31,7 @@ pub struct TaskResult<'a, O = Output<'a>> {
     pub task_id: &'a str,
     /// `workflowInstanceId`; must not be empty.
     pub workflow_id: &'a str,
-    /// `workerId`; empty: left out (the server then forgets who polled).
+    /// `workerId`; left out if empty (the server then forgets who polled).
     pub worker_id: &'a str,
     /// How the task ended.
     pub status: Status<'a>,
@@ -64,7 +64,7 @@ pub enum Status<'a> {
 }
 
 impl Status<'_> {
-    /// The word on the wire.
+    /// Returns the word on the wire.
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
@@ -77,7 +77,8 @@ impl Status<'_> {
 }
 
 impl<'a> Status<'a> {
-    /// The report that takes an outcome's place: terminal where a retry would only make the same outcome again.
+    /// Returns the report that takes an outcome's place: terminal if a retry would only make the same outcome
+    /// again.
     #[must_use]
     pub const fn instead(why: Instead, reason: &'a str) -> Self {
         match why {
@@ -87,7 +88,7 @@ impl<'a> Status<'a> {
     }
 }
 
-/// The reason of a report that takes an outcome's place, for drivers that can say no more of it.
+/// Returns the reason of a report that takes an outcome's place, for drivers that can say no more of it.
 #[must_use]
 pub const fn reason_instead(why: Instead) -> &'static str {
     match why {
@@ -118,11 +119,11 @@ impl From<End> for Status<'static> {
 pub struct Log<'a> {
     /// The line; U+0000 is sent as U+FFFD.
     pub text: &'a str,
-    /// When it was written, in milliseconds since 1970; 0 where there is no such clock.
+    /// When it was written, in milliseconds since 1970; 0 if there is no such clock.
     pub created: i64,
 }
 
-/// A task's output as raw JSON, known to be an object. `Debug` shows its size alone.
+/// A task's output as raw JSON, known to be an object. `Debug` shows only its size.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub struct Output<'a> {
     raw: &'a [u8],
@@ -135,7 +136,7 @@ impl<'a> Output<'a> {
     /// Takes an output that code outside has made, and checks it. Numbers stand as they are written.
     ///
     /// # Errors
-    /// Not JSON (at most 128 levels deep), or not an object: the server answers 500 to it (PROTOCOL.md, Error body).
+    /// Not JSON (at most 128 levels deep), or not an object: the server answers 500 to it (R-UPDATE-5).
     ///
     /// ```
     /// use downbeat_core::wire::Output;
@@ -160,7 +161,7 @@ impl<'a> Output<'a> {
         Ok(self)
     }
 
-    /// The JSON.
+    /// Returns the JSON.
     #[must_use]
     pub const fn raw(&self) -> &'a [u8] {
         self.raw
@@ -370,11 +371,11 @@ impl<O: Serialize> TaskResult<'_, O> {
 
 /// Writes the body that extends a task's lease of length `lease` and changes nothing else.
 ///
-/// A server of today looks at `extendLease` and drops the rest without a word (PROTOCOL.md, Update); the rest is for
-/// others. Some answer 500 to a body without a status, so it says `IN_PROGRESS`. One from before 2022-08 does not know
-/// `extendLease`, and takes `IN_PROGRESS` for a give-back: `callbackAfterSeconds`, the lease in whole seconds, rounded
-/// up, at least 1, keeps it from handing the task out again before the lease would have ended. Such a server
-/// also forgets the task's polled output. An empty `worker_id` is left out.
+/// A server of today looks at `extendLease` and drops the rest without a word (R-LEASE-3); the rest is for
+/// others. Some answer 500 to a body without a status, so it says `IN_PROGRESS`. One from before 2022-08 does
+/// not know `extendLease`, and takes `IN_PROGRESS` for a give-back. `callbackAfterSeconds`, the lease in
+/// whole seconds, rounded up, at least 1, keeps it from handing the task out again before the lease would
+/// have ended. Such a server also forgets the task's polled output. An empty `worker_id` is left out.
 ///
 /// # Errors
 /// [`Full`]: `out` holds a part of it, which must not be sent.

@@ -63,7 +63,8 @@ pub enum Mark {
 /// Bytes that are not JSON, or not what was asked for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct SyntaxError {
-    /// The offset of the byte that does not fit, from the start of the document; its length where it ended early.
+    /// The offset of the byte that does not fit, from the start of the document; its length if it ended
+    /// early.
     pub at: usize,
     /// What is wrong there.
     pub kind: SyntaxKind,
@@ -94,7 +95,7 @@ pub enum SyntaxKind {
     Control,
     /// A string is not UTF-8.
     Utf8,
-    /// Nested deeper than [`DEPTH_MAX`] where that is not tolerated.
+    /// Nested deeper than [`DEPTH_MAX`] if that is not tolerated.
     TooDeep,
     /// JSON, but neither a task nor an array of tasks.
     NotTasks,
@@ -221,13 +222,13 @@ impl Scanner {
         Self { objects: [0; 4], at: 0, depth: 0, state: State::Value }
     }
 
-    /// How many arrays and objects are open, after the last byte.
+    /// Returns how many arrays and objects are open, after the last byte.
     #[must_use]
     pub const fn depth(&self) -> u32 {
         self.depth
     }
 
-    /// How many bytes were taken.
+    /// Returns how many bytes were taken.
     #[must_use]
     pub const fn at(&self) -> usize {
         self.at

@@ -26,8 +26,8 @@ pub const VERSION: &str = "/version";
 pub enum TargetError {
     /// It is longer than the string for it.
     TooLong,
-    /// A name that goes into the path is empty, `.` or `..`, or has a `/` in it, which the server refuses
-    /// (PROTOCOL.md: 400 for `%2F`).
+    /// A name that goes into the path is empty, `.` or `..`, or has a `/` in it, which the server answers
+    /// with 400 (R-HTTP-7).
     Segment,
 }
 
@@ -46,7 +46,8 @@ impl fmt::Display for TargetError {
 
 impl core::error::Error for TargetError {}
 
-/// `GET`: polls for up to `count` tasks, held by the server for up to `wait` (whole milliseconds).
+/// Makes the target of a `GET` that polls for up to `count` tasks, held by the server for up to `wait` (whole
+/// milliseconds).
 ///
 /// An empty `domain` is none.
 ///
@@ -71,7 +72,7 @@ pub fn poll<const N: usize>(
     text_of(text)
 }
 
-/// As [`poll`], into memory of the caller's.
+/// Writes the target as [`poll`] does, into memory of the caller's.
 ///
 /// # Errors
 /// See [`TargetError`]; `out` then holds a part of it.
@@ -92,7 +93,7 @@ pub fn write_poll(
     target.domain(domain)
 }
 
-/// `GET`: polls for one task: 200 and the task, or 204 after 100 ms.
+/// Makes the target of a `GET` that polls for one task. 200 and the task, or 204 after 100 ms.
 ///
 /// # Errors
 /// See [`TargetError`].
@@ -108,7 +109,8 @@ pub fn poll_one<const N: usize>(
     })
 }
 
-/// `GET`: one task, whatever its state; `POST` with `/log` after it: append a log line.
+/// Makes the target by which `GET` reads one task, whatever its state; `POST` with `/log` after it appends a
+/// log line.
 ///
 /// # Errors
 /// See [`TargetError`].
@@ -116,7 +118,7 @@ pub fn task<const N: usize>(task_id: &str) -> Result<String<N>, TargetError> {
     made("/tasks/", |target| target.segment(task_id))
 }
 
-/// As [`task`], into memory of the caller's.
+/// Writes the target as [`task`] does, into memory of the caller's.
 ///
 /// # Errors
 /// See [`TargetError`]; `out` then holds a part of it.
@@ -126,7 +128,7 @@ pub fn write_task(task_id: &str, out: &mut dyn Out) -> Result<(), TargetError> {
     target.segment(task_id)
 }
 
-/// `POST`, text: appends a line to a task's log.
+/// Makes the target of a `POST` of a text, which appends a line to a task's log.
 ///
 /// # Errors
 /// See [`TargetError`].
@@ -137,7 +139,8 @@ pub fn task_log<const N: usize>(task_id: &str) -> Result<String<N>, TargetError>
     })
 }
 
-/// `POST`, the output object: reports a task by its workflow and reference name; `status` as [`Status::word`](super::Status::word).
+/// Makes the target of a `POST` of the output object, which reports a task by its workflow and reference
+/// name. `status` is as [`Status::word`](super::Status::word).
 ///
 /// # Errors
 /// See [`TargetError`].
@@ -157,7 +160,7 @@ pub fn update_by_name<const N: usize>(
     })
 }
 
-/// `GET`: how many tasks of a type wait, a JSON number.
+/// Makes the target of a `GET` of how many tasks of a type wait, a JSON number.
 ///
 /// # Errors
 /// See [`TargetError`].
@@ -168,7 +171,8 @@ pub fn queue_size<const N: usize>(task_type: &str, domain: Option<&str>) -> Resu
     })
 }
 
-/// `GET`: where an input that came as `externalInputPayloadStoragePath` can be fetched.
+/// Makes the target of a `GET` of where an input that came as `externalInputPayloadStoragePath` can be
+/// fetched.
 ///
 /// # Errors
 /// See [`TargetError`].

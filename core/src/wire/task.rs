@@ -36,14 +36,14 @@ pub enum Element<'a> {
 
 /// A task as the server sent it, borrowed from the answer (or from what a [`TaskFilter`](super::TaskFilter) kept).
 ///
-/// Members that are missing or `null` are zero, empty or `None`; numbers below zero count as zero. Of duplicate
-/// members the last counts, as for the server's own Jackson. `Debug` shows neither input nor output, which may hold
-/// secrets.
+/// Members that are missing or `null` are zero, empty or `None`; numbers below zero count as zero. The last
+/// of duplicate members counts, as for the server's own Jackson. `Debug` shows neither input nor output,
+/// which may hold secrets.
 #[derive(Clone, PartialEq)]
 pub struct TaskView<'a> {
     /// `taskId` and `workflowInstanceId`, decoded.
     pub ids: Ids,
-    /// `taskType`; `taskDefName` where it is missing; empty where both are.
+    /// `taskType`, or `taskDefName` if it is missing; empty if both are.
     pub task_type: Text<'a>,
     /// `taskDefName`.
     pub def_name: Text<'a>,
@@ -69,43 +69,45 @@ pub struct TaskView<'a> {
     pub iteration: u32,
     /// `workflowPriority`.
     pub priority: u32,
-    /// `responseTimeoutSeconds`; `None`: missing or zero, no lease to keep.
+    /// `responseTimeoutSeconds`; `None` if missing or zero, and then there is no lease to keep.
     pub response_timeout: Option<Duration>,
     /// `callbackAfterSeconds` of the last yield.
     pub callback_after: Duration,
-    /// `scheduledTime`, in milliseconds of the server's clock since 1970; 0: unknown.
+    /// `scheduledTime`, in milliseconds of the server's clock since 1970, or 0 if unknown.
     pub scheduled_time: i64,
     /// `startTime`, likewise: the first poll.
     pub start_time: i64,
     /// `updateTime`, likewise: the last sign of life, which is this poll.
     pub update_time: i64,
-    /// `pollTimeoutSeconds` of `taskDefinition`, or where there is none of `workflowTask.taskDefinition`; `None`: missing,
-    /// zero, or not a whole number.
+    /// `pollTimeoutSeconds` of `taskDefinition`, or if there is none of `workflowTask.taskDefinition`; `None`
+    /// if missing, zero, or not a whole number.
     ///
-    /// The server counts it from the first scheduling of the task, and looks when the task is in the queue (R-TIMEOUT-3):
-    /// a give-back or a yield that comes when this much, and the `callbackAfterSeconds` that it asks for, is over ends
-    /// task and workflow `TIMED_OUT` inside that very request.
+    /// The server counts it from the first scheduling of the task, and looks when the task is in the queue
+    /// (R-TIMEOUT-3). If this much and the `callbackAfterSeconds` of a give-back or a yield are over when it
+    /// comes, it ends task and workflow `TIMED_OUT` inside that very request.
     pub poll_timeout: Option<Duration>,
-    /// `inputData`: raw JSON, an object; `{}` where it is missing. Integers of any size stand as they were sent.
+    /// `inputData`: raw JSON, an object, or `{}` if it is missing. Integers of any size stand as they were
+    /// sent.
     pub input: &'a [u8],
-    /// `outputData`: raw JSON, an object; what the task yielded with last time. A give-back echoes it.
+    /// `outputData`: raw JSON, an object, what the task yielded with last time. A give-back echoes it.
     pub output: &'a [u8],
-    /// `runtimeMetadata`: raw JSON, an object of secrets; `{}` where it is missing.
+    /// `runtimeMetadata`: raw JSON, an object of secrets, or `{}` if it is missing.
     pub runtime_metadata: &'a [u8],
 }
 
 impl<'a> TaskView<'a> {
-    /// What the machine needs to know.
+    /// Returns what the machine needs to know.
     ///
-    /// `give_back_within` is what was left of [`TaskView::poll_timeout`], counted from [`TaskView::scheduled_time`], when
-    /// the server sent the task: by the latest of its own times, as `startTime` may be an earlier poll's. Zero: nothing is
-    /// left; `None` where one of the two is unknown. The callback of the give-back, which the server adds, is a reserve.
-    /// `retry_of` is of [`TaskView::retried_task_id`], where that is written without escapes, as an id of the server is.
+    /// `give_back_within` is what was left of [`TaskView::poll_timeout`], counted from
+    /// [`TaskView::scheduled_time`], when the server sent the task: by the latest of its own times, as
+    /// `startTime` may be an earlier poll's. Zero if nothing is left, `None` if one of the two is unknown.
+    /// The callback of the give-back, which the server adds, is a reserve. `retry_of` is of
+    /// [`TaskView::retried_task_id`], if that is written without escapes, as an id of the server is.
     #[must_use]
     pub fn meta(&self) -> TaskMeta {
         let give_back_within = self.poll_timeout.filter(|_| self.scheduled_time > 0).map(|timeout| {
             let passed = self.start_time.max(self.update_time).saturating_sub(self.scheduled_time).max(0);
-            // Of 32 bits, so that a small machine can divide it; after 49 days nothing is left.
+            // The time has 32 bits, so that a small machine can divide it; after 49 days nothing is left.
             u32::try_from(passed)
                 .map_or(Duration::ZERO, |passed| timeout.saturating_sub(Duration::from_millis(passed.into())))
         });
@@ -114,7 +116,7 @@ impl<'a> TaskView<'a> {
         TaskMeta { give_back_within, retry_of, ..TaskMeta::new(self.ids.key(), self.response_timeout) }
     }
 
-    /// The task as an [`Executor`](crate::ports::Executor) sees it; `task_type` is the decoded type.
+    /// Returns the task as an [`Executor`](crate::ports::Executor) sees it; `task_type` is the decoded type.
     #[must_use]
     pub fn assignment<'s>(&'s self, task_type: &'s str) -> Assignment<'s> {
         Assignment {
@@ -178,7 +180,7 @@ impl fmt::Debug for TaskView<'_> {
     }
 }
 
-/// Iterates over the tasks of an answer that is in memory as a whole: an array of tasks, or a task alone.
+/// Iterates over the tasks of an answer that is in memory as a whole: an array of tasks, or a single task.
 ///
 /// Yields each element as soon as it is whole; the first syntax error is the last item.
 #[derive(Clone)]
@@ -215,8 +217,8 @@ pub const fn tasks(body: &[u8]) -> Tasks<'_> {
     Tasks { body, at: 0, tracker: Tracker::new(), spans: Spans::new(), over: false }
 }
 
-/// Reads the state of a task out of `body`, the answer of `GET /tasks/{id}`: its member `status`; of duplicates the last
-/// counts. [`TaskFilter::state`](super::TaskFilter::state) does so in pieces.
+/// Reads the state of a task out of `body`, the answer of `GET /tasks/{id}`: its member `status`. The last of
+/// duplicates counts. [`TaskFilter::state`](super::TaskFilter::state) does so in pieces.
 ///
 /// Never fails: what is not one whole JSON object, or has another status, is [`TaskState::Unknown`].
 ///
@@ -272,7 +274,7 @@ impl<'a> Tasks<'a> {
     }
 }
 
-/// Makes an element of what was kept. `overflow` is `needed` and `room`, where the buffer was too small.
+/// Makes an element of what was kept. `overflow` is `needed` and `room`, if the buffer was too small.
 pub(super) fn element<'a>(
     bytes: &'a [u8],
     spans: &Spans,

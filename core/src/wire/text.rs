@@ -30,31 +30,31 @@ impl<'a> Text<'a> {
         Self { raw }
     }
 
-    /// What stands between the quotes.
+    /// Returns what stands between the quotes.
     #[must_use]
     pub const fn raw(&self) -> &'a str {
         self.raw
     }
 
-    /// The text itself, where it has no escapes: nearly always.
+    /// Returns the text itself if it has no escapes, which is nearly always.
     #[must_use]
     pub fn plain(&self) -> Option<&'a str> {
         (!self.raw.contains('\\')).then_some(self.raw)
     }
 
-    /// Whether there is nothing in it.
+    /// Returns whether there is nothing in it.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.raw.is_empty()
     }
 
-    /// The characters; a lone surrogate is U+FFFD.
+    /// Returns the characters; a lone surrogate is U+FFFD.
     #[must_use]
     pub fn chars(&self) -> Chars<'a> {
         Chars { rest: self.raw.chars(), unescape: Unescape::new(), next: None }
     }
 
-    /// The text in memory of its own, at most `N` bytes of UTF-8.
+    /// Returns the text in memory of its own, at most `N` bytes of UTF-8.
     ///
     /// # Errors
     /// [`TooLong`]: it needs more.
@@ -169,7 +169,7 @@ pub(super) struct Unescape {
     state: State,
     /// The digits of the present `\u` so far.
     unit: u16,
-    /// A high surrogate that waits for its other half; 0: none.
+    /// A high surrogate that waits for its other half, or 0 for none.
     high: u16,
 }
 
@@ -185,7 +185,8 @@ impl Unescape {
         Self { state: State::Plain, unit: 0, high: 0 }
     }
 
-    /// Takes one character as written; gives up to two as meant (the first: a surrogate that stayed alone).
+    /// Takes one character as written, and returns up to two as meant (the first is a surrogate without its
+    /// other half).
     pub(super) fn push(&mut self, c: char) -> [Option<char>; 2] {
         let meant = match self.state {
             State::Plain if c == '\\' => {
@@ -238,7 +239,7 @@ impl Unescape {
         matches!(self.state, State::Plain) && self.high == 0
     }
 
-    /// What is left at the end: a surrogate that stayed alone.
+    /// What is left at the end: a surrogate without its other half.
     pub(super) fn finish(&mut self) -> Option<char> {
         (core::mem::take(&mut self.high) != 0).then_some(char::REPLACEMENT_CHARACTER)
     }
@@ -286,7 +287,7 @@ impl Decoder {
         self.put(alone);
     }
 
-    /// The text, where it fitted.
+    /// The text, if it fitted.
     pub(super) fn text(&self) -> Option<&str> {
         core::str::from_utf8(&self.text).ok().filter(|_| !self.too_long)
     }

@@ -11,7 +11,7 @@ use super::text::Decoder;
 #[derive(Clone, Debug)]
 pub(super) struct Tracker {
     scanner: Scanner,
-    /// The depth within a task: 1 for a task alone (or `null`), 2 in an array, 0 before that is known.
+    /// The depth within a task: 1 for a single task (or `null`), 2 in an array, 0 before that is known.
     base: u32,
     place: Place,
     /// A member's name; and, in a value that is not kept, what is noticed there.
@@ -32,7 +32,7 @@ enum Place {
     /// In a task, and in no member's name or value.
     Task,
     Name,
-    /// After a name, before or in its value; `None`: an unknown member.
+    /// After a name, before or in its value; `None` is an unknown member.
     Value {
         field: Option<Field>,
         begun: bool,
@@ -46,7 +46,7 @@ pub(super) enum Step {
     Skip,
     /// A task begins.
     Begin,
-    /// The bytes belong to the value of a field; `first`: it begins with them.
+    /// The bytes belong to the value of a field, which begins with them if `first`.
     Keep { field: Field, first: bool },
     /// A task, or an element that is none, ended.
     End { alien: bool },
@@ -121,12 +121,12 @@ impl Tracker {
         Ok(Ids { task: self.task.read(Field::TaskId)?, workflow: self.workflow.read(Field::WorkflowId)? })
     }
 
-    /// The poll timeout of the task that just ended, in seconds; 0: none.
+    /// The poll timeout of the task that just ended, in seconds, or 0 for none.
     pub(super) const fn poll_timeout(&self) -> u32 {
         self.notice.poll_timeout()
     }
 
-    /// The state of the task that the answer is, where it is whole, and one task.
+    /// The state of the task that the answer is, if it is whole, and one task.
     pub(super) fn state(&self) -> TaskState {
         if self.base == 1 && self.scanner.finish().is_ok() { self.notice.state } else { TaskState::Unknown }
     }

@@ -25,12 +25,12 @@ impl<I> fmt::Debug for Task<'_, I> {
 impl<'a> TaskView<'a> {
     /// Decodes the input by serde, without an allocator.
     ///
-    /// Members that the type does not know are skipped. A text with escapes is decoded in `scratch`, which must be
-    /// as long as the longest of them (it may be empty where none is expected), and needs a place of its own in the
-    /// type, such as `heapless::String<N>`; a `&'a str` takes texts without escapes alone. The decoder is
-    /// serde-json-core's: it knows no `deserialize_any` (untagged enums, `flatten`), no maps of unknown keys without
-    /// a `heapless` map, and refuses characters that are written as a pair of `\u` escapes. Where that is too
-    /// little, decode [`TaskView::input`] with another library.
+    /// Members that the type does not know are skipped. A text with escapes is decoded in `scratch`, which
+    /// must be as long as the longest of them (it may be empty if none is expected). It needs a place of its
+    /// own in the type, such as `heapless::String<N>`; a `&'a str` takes only texts without escapes. The
+    /// decoder is serde-json-core's: it knows no `deserialize_any` (untagged enums, `flatten`), no maps of
+    /// unknown keys without a `heapless` map, and refuses characters that are written as a pair of `\u`
+    /// escapes. If that is too little, decode [`TaskView::input`] with another library.
     ///
     /// # Errors
     /// See [`InputError`]; report the task `FAILED_WITH_TERMINAL_ERROR` with its text.
@@ -55,7 +55,7 @@ impl<'a> TaskView<'a> {
         }
     }
 
-    /// The polled output, for a give-back that echoes it.
+    /// Reads the polled output, for a give-back that echoes it.
     #[must_use]
     pub const fn polled_output(&self) -> Output<'a> {
         Output::scanned(self.output)

@@ -5,7 +5,8 @@ use core::fmt;
 use super::scan::{Mark, Scanner, SyntaxError, SyntaxKind};
 use super::text::Text;
 
-/// One JSON value as it is written, borrowed from a document that the scanner has passed. `Debug` shows its size alone.
+/// One JSON value as it is written, borrowed from a document that the scanner has passed. `Debug` shows only
+/// its size.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub struct Value<'a> {
     raw: &'a [u8],
@@ -16,32 +17,33 @@ impl<'a> Value<'a> {
         Self { raw }
     }
 
-    /// The value's bytes, without white space around it.
+    /// Returns the value's bytes, without white space around it.
     #[must_use]
     pub const fn raw(&self) -> &'a [u8] {
         self.raw
     }
 
-    /// Whether it is `null`.
+    /// Returns whether it is `null`.
     #[must_use]
     pub fn is_null(&self) -> bool {
         self.raw == b"null"
     }
 
-    /// Whether it is an object.
+    /// Returns whether it is an object.
     #[must_use]
     pub fn is_object(&self) -> bool {
         self.raw.first() == Some(&b'{')
     }
 
-    /// The text, if it is a string.
+    /// Returns the text, if it is a string.
     #[must_use]
     pub fn text(&self) -> Option<Text<'a>> {
         let content = self.raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
         core::str::from_utf8(content).ok().map(Text::escaped)
     }
 
-    /// The number, if it is an integer of 64 bits. A fraction, an exponent, or digits in a string are none.
+    /// Returns the number, if it is an integer of 64 bits. A fraction, an exponent, or digits in a string are
+    /// none.
     #[must_use]
     pub fn integer(&self) -> Option<i64> {
         match self.raw.split_first()? {
@@ -50,7 +52,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The truth value, if it is one.
+    /// Returns the truth value, if it is one.
     #[must_use]
     pub fn boolean(&self) -> Option<bool> {
         match self.raw {
@@ -61,7 +63,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// Digits alone, at least one, at most what a u64 holds.
+/// Only digits, at least one, at most what a u64 holds.
 pub(crate) fn digits(text: &[u8]) -> Option<u64> {
     let (first, rest) = text.split_first()?;
     rest.iter().try_fold(digit(first)?, |value, byte| value.checked_mul(10)?.checked_add(digit(byte)?))
@@ -100,7 +102,8 @@ pub const fn members(body: &[u8]) -> Members<'_> {
     Members { body, scanner: Scanner::new(), over: false }
 }
 
-/// Finds the member `name` of the object `body`. Of duplicates the last counts, as for Jackson and `serde_json`.
+/// Finds the member `name` of the object `body`. The last of duplicates counts, as for Jackson and
+/// `serde_json`.
 ///
 /// # Errors
 /// The document is not an object, or not JSON up to its end.

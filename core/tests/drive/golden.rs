@@ -38,7 +38,7 @@ fn golden_tasks_reach_the_code_as_serde_json_reads_them() {
 
 #[test]
 fn golden_batches_come_through_task_by_task() {
-    // Of five tasks two are taken; the others come too much, and one is given back.
+    // The worker takes two of five tasks; the others come too much, and one is given back.
     let body = include_str!("../golden/batch.json");
     let tasks: Vec<Value> = serde_json::from_str(body).expect("JSON");
     let ran = drive(Setup::new(), || (answering(body, 64), Code::quick()));

@@ -65,7 +65,7 @@ pub(crate) struct World {
     pub(crate) ends_as: &'static str,
     /// Bytes of text in the input of a task that is asked about.
     pub(crate) asked_bytes: usize,
-    /// The token that counts; empty: none is wanted.
+    /// The token that counts; empty if none is wanted.
     pub(crate) token: String,
     pub(crate) tokens_given: u32,
     pub(crate) close_after: u32,

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::response::{Told, read};
 
-/// Answers of every framing; the last two end with the connection, or not at all.
+/// Responses of every framing; the last two end with the connection, or not at all.
 const ANSWERS: [&str; 7] = [
     "HTTP/1.1 200 \r\nContent-Type: application/json\r\nContent-Length: 14\r\n\r\n[{\"a\":\"\\u00e9\"",
     "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nDate: Wed, 26 Nov 2026 07:00:00 GMT\r\n\

@@ -19,7 +19,7 @@ use crate::scan::json as any_json;
 const WINDOW: usize = 256;
 const KEPT: usize = 2_048 - WINDOW;
 
-/// An element's members by name, as written. Of duplicates the last counts.
+/// An element's members by name, as written. The last of duplicates counts.
 type Members = BTreeMap<String, Box<RawValue>>;
 
 /// What serde_json reads of an answer: each element as written.
@@ -103,7 +103,7 @@ fn same_task(task: &TaskView<'_>, members: &Members) -> Result<(), TestCaseError
     Ok(())
 }
 
-/// Seconds in the definition that is a member of the task, else of its workflow's task; 0: none.
+/// Seconds in the definition that is a member of the task, else of its workflow's task, or 0 for none.
 fn poll_timeout(members: &Members) -> i64 {
     let of = |raw: &str| serde_json::from_str::<Members>(raw).unwrap_or_default();
     let seconds = |members: &Members| {

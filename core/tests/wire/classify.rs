@@ -139,7 +139,7 @@ fn not_found_depends_on_who_says_it_and_of_what() {
             assert_eq!(said(Token, 404, json, body), Ok(Accepted::NoAuth), "{body}");
         }
     }
-    // The words count with a 404 alone.
+    // The words count only with a 404.
     assert_eq!(said(Update, 400, true, NO_TASK), Err(Fault::Rejected));
     assert_eq!(said(Update, 500, true, NO_TASK), Err(Fault::Internal));
 }

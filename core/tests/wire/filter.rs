@@ -182,7 +182,7 @@ fn a_filter_starts_over() {
     assert_eq!(told(&element), told(&tasks(golden::body("task")).next().unwrap().unwrap()));
 }
 
-/// Tasks with members in any order, known and unknown, fit and unfit, in an array or alone.
+/// Tasks with members in any order, known and unknown, fit and unfit, in an array or single.
 fn answers() -> impl Strategy<Value = String> {
     let name = proptest::sample::select(vec![
         "taskId",

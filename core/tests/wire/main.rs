@@ -1,4 +1,4 @@
-//! What `wire` promises, one file per subject, through the public surface alone.
+//! What `wire` promises, one file per subject, only through the public surface.
 
 mod agree;
 mod answer;

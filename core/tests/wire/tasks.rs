@@ -125,7 +125,7 @@ fn the_poll_timeout_is_read_where_the_server_puts_it_and_nowhere_else() {
             r#""taskDefinition":{"pollTimeoutSeconds":7},"workflowTask":{"taskDefinition":{"pollTimeoutSeconds":8}}"#,
             7,
         ),
-        // Of duplicates the last counts.
+        // The last of duplicates counts.
         (r#""taskDefinition":{"pollTimeoutSeconds":7,"pollTimeoutSeconds":8}"#, 8),
         (r#""taskDefinition":{"pollTimeoutSeconds":7,"pollTimeoutSeconds":null}"#, 0),
         (r#""taskDefinition":{"pollTimeoutSeconds":7},"taskDefinition":{}"#, 0),

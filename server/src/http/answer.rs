@@ -1,4 +1,4 @@
-//! Answers, and the bodies that a fault spoils.
+//! Responses, and the bodies that a fault spoils.
 
 use std::future::Future;
 use std::io;
@@ -78,7 +78,7 @@ impl Answer {
         Self { close: false, ..Self::new(status, kind, body) }
     }
 
-    /// As the wire gets it; `close`: the last answer of its connection.
+    /// As the wire gets it. With `close` it is the last response of its connection.
     pub(super) fn into_response(mut self, close: bool) -> Response<Content> {
         let kind = match self.kind {
             Kind::Json => Some("application/json"),

@@ -177,7 +177,7 @@ async fn respond(
 ) -> io::Result<Response<Content>> {
     used.in_flight.fetch_add(1, Ordering::Relaxed);
     used.ordering.store(request.uri().path().starts_with("/control/"), Ordering::Relaxed);
-    // R-POLL-1: whoever goes away does not undo what was asked; so it runs in a task of its own.
+    // R-POLL-1: whoever goes away does not undo what was asked, so it runs in a task of its own.
     let answer = tokio::spawn(answer(Arc::clone(&shared), request)).await;
     let served = used.answers.fetch_add(1, Ordering::Relaxed) + 1;
     used.last.store(shared.clock.now().as_micros(), Ordering::Relaxed);
@@ -189,7 +189,7 @@ async fn respond(
     Ok(answer.into_response(last))
 }
 
-/// Reads the body and has the request handled; `None`: no answer.
+/// Reads the body and has the request handled. Returns `None` for no answer.
 async fn answer(shared: Arc<Shared>, request: HyperRequest<Incoming>) -> Option<Answer> {
     let (parts, body) = request.into_parts();
     let Ok(body) = Limited::new(body, BODY_MAX).collect().await else {

@@ -9,7 +9,7 @@ use super::order::Wire;
 use super::request::Request;
 use super::shared::Shared;
 
-/// Answers a request below `/control`.
+/// Handles a request below `/control`.
 pub(super) fn handle(shared: &Arc<Shared>, request: &Request, path: &[&str]) -> Answer {
     let answer = match (request.method.as_str(), path) {
         ("POST", ["faults"]) => add(shared, request),

@@ -49,9 +49,9 @@ pub enum FaultKind {
     NoId,
     /// A polled task is of another type.
     WrongType,
-    /// A poll gives one task more than asked for, where there is one.
+    /// A poll gives one task more than asked for, if there is one.
     OverDeliver,
-    /// A poll gives, besides, a task that is out already, where there is one.
+    /// A poll gives, besides, a task that is out already, if there is one.
     Duplicate,
 }
 
@@ -99,9 +99,9 @@ pub enum FaultBody {
 pub struct Fault {
     /// What goes wrong.
     pub kind: FaultKind,
-    /// For how long; `None`: until removed.
+    /// For how long; `None` means until removed.
     pub lasts: Option<Duration>,
-    /// How many times; `None`: any number.
+    /// How many times; `None` means any number.
     pub count: Option<u64>,
     /// How many of the calls concerned are hit, in percent.
     pub percent: u8,
@@ -111,7 +111,7 @@ pub struct Fault {
     pub body: FaultBody,
     /// The delay of [`FaultKind::Slow`] and [`FaultKind::SlowAnswer`]; default 1 s.
     pub by: Duration,
-    /// Which calls; `None`: all.
+    /// Which calls; `None` means all.
     pub calls: Option<Vec<CallKind>>,
     /// Only polls and results of this task type.
     pub task: Option<String>,
@@ -124,7 +124,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A fault of all calls, until it is removed.
+    /// Makes a fault of all calls, until it is removed.
     #[must_use]
     pub const fn new(kind: FaultKind) -> Self {
         Self {
@@ -178,7 +178,7 @@ impl Fault {
         self
     }
 
-    /// Confines it to results with a status: COMPLETED alone makes a poison of a task whose failure is taken.
+    /// Confines it to results with a status. Only COMPLETED makes a poison of a task whose failure is taken.
     #[must_use]
     pub const fn with_status(mut self, status: Status) -> Self {
         self.with_status = Some(status);
@@ -295,7 +295,7 @@ impl Faults {
         self.0.changed.send_replace(());
     }
 
-    /// The faults in force, in the order in which they were added.
+    /// Returns the faults in force, in the order in which they were added.
     #[must_use]
     pub fn active(&self) -> Vec<ActiveFault> {
         self.lock().active.clone()
@@ -336,7 +336,8 @@ impl Faults {
         None
     }
 
-    /// Until when connections are refused: [`Instant::FAR_FUTURE`] without an end; `None`: they are taken.
+    /// Until when connections are refused ([`Instant::FAR_FUTURE`] without an end), or `None` if they are
+    /// taken.
     pub(super) fn down_until(&self) -> Option<Instant> {
         let list = self.lock();
         let down = list.active.iter().filter(|active| active.fault.kind == FaultKind::Down);

@@ -32,13 +32,13 @@ struct Visit<'a> {
     request: &'a Request,
     caller: Caller,
     kind: CallKind,
-    /// The task type that it is about, where it is known.
+    /// The task type that it is about, if it is known.
     task: Option<String>,
     /// What an update is about; only while faults are in force.
     gist: Option<Gist>,
 }
 
-/// Answers a request; `None`: the connection is closed without an answer.
+/// Handles a request. Returns `None` if the connection is closed without an answer.
 pub(super) async fn handle(shared: &Arc<Shared>, request: Request) -> Option<Answer> {
     let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
     if path.first() == Some(&"control") {
@@ -111,7 +111,7 @@ impl Visit<'_> {
         }
         let answered = answer.status < 300;
         let hit = self.hit_by(|fault| {
-            // A task in the answer would be lost: only where that is ordered.
+            // A task in the answer would be lost: only if that is ordered.
             let replaced = matches!(fault.kind, FaultKind::Empty | FaultKind::Null)
                 && answered
                 && has_task == fault.with_task;
@@ -226,7 +226,7 @@ impl Visit<'_> {
         Poll { kind: kind.to_owned(), domain: text("domain"), worker: text("workerid"), count, wait }
     }
 
-    /// Polls, and hands out the tasks as JSON; more of them (R-POLL-8), or spoiled, where a fault says so.
+    /// Polls, and hands out the tasks as JSON; more of them (R-POLL-8), or spoiled, if a fault says so.
     async fn poll(&self, mut ask: Poll) -> Result<Vec<String>, Refused> {
         let shared = self.shared;
         let (kind, domain) = (ask.kind.clone(), ask.domain.clone());

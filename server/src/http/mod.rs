@@ -80,13 +80,13 @@ impl Server {
         Ok(Self { address, shared, thread: Some(thread) })
     }
 
-    /// The base of the API: `http://127.0.0.1:PORT/api`.
+    /// Returns the base of the API: `http://127.0.0.1:PORT/api`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}/api", self.address)
     }
 
-    /// Where it listens.
+    /// Returns where it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
@@ -125,7 +125,7 @@ impl Server {
         self.schedule_in(task, None, input)
     }
 
-    /// The same in a domain.
+    /// Does the same in a domain.
     ///
     /// # Errors
     /// As for [`Server::schedule`].
@@ -159,13 +159,13 @@ impl Server {
         self.shared.with(|conductor, now| conductor.start(now, start))
     }
 
-    /// A workflow with its tasks.
+    /// Returns a workflow with its tasks.
     #[must_use]
     pub fn workflow(&self, id: &str) -> Option<WorkflowView> {
         self.shared.with(|conductor, _| conductor.workflow_view(id))
     }
 
-    /// How many workflows there are of each status.
+    /// Returns how many workflows there are of each status.
     #[must_use]
     pub fn workflows(&self) -> std::collections::BTreeMap<WorkflowStatus, u64> {
         self.shared.with(|conductor, _| conductor.workflow_counts())
@@ -215,36 +215,37 @@ impl Server {
         self.shared.with(|conductor, now| conductor.change(now, id, change, reason))
     }
 
-    /// What has been asked about a task; `None`: it is not known, or not any more.
+    /// Returns what has been asked about a task, or `None` if it is not known, or not any more.
     #[must_use]
     pub fn received(&self, task: &str) -> Option<Received> {
         self.shared.with(|conductor, _| conductor.received(task))
     }
 
-    /// How many tasks of a type wait in its queue; those that are out do not count.
+    /// Returns how many tasks of a type wait in its queue; those that are out do not count.
     #[must_use]
     pub fn waiting(&self, task: &str, domain: Option<&str>) -> usize {
         self.shared.with(|conductor, _| conductor.queue_size(task, domain))
     }
 
-    /// The faults in force.
+    /// Returns the faults in force.
     #[must_use]
     pub fn faults(&self) -> Faults {
         self.shared.faults.clone()
     }
 
-    /// What has been asked and done so far.
+    /// Returns what has been asked and done so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.shared.stats()
     }
 
-    /// No token issued so far is good any more.
+    /// Makes every token that was issued so far bad.
     pub fn revoke_tokens(&self) {
         self.shared.with(|conductor, _| conductor.revoke_tokens());
     }
 
-    /// Stops: connections are refused, polls that wait end, threads are joined. Dropping does the same.
+    /// Stops the server: it refuses connections, ends polls that wait, and joins its threads. Dropping does
+    /// the same.
     pub fn stop(self) {
         drop(self);
     }

@@ -8,7 +8,7 @@ use crate::model::{Backend, Generation};
 /// How a server is set up.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Where to listen; port 0: any free one. Default: `127.0.0.1:0`.
+    /// Where to listen; port 0 means any free one. Default: `127.0.0.1:0`.
     pub listen: SocketAddr,
     /// A token is wanted on every call but `/token`, `/version` and `/health`. Default: none is.
     pub auth: Option<Auth>,
@@ -18,7 +18,7 @@ pub struct Options {
     pub seed: Option<u64>,
     /// Whether `update-v2` is known. Default: it is.
     pub update_v2: bool,
-    /// How it is answered where it is not known (R-UPDATE-12). Default: 404.
+    /// How it is answered if it is not known (R-UPDATE-12). Default: 404.
     pub unknown_v2: UnknownV2,
     /// What `extendLease` means (R-LEASE-4). Default: what it means now.
     pub generation: Generation,
@@ -31,7 +31,7 @@ pub struct Options {
     pub output_inline_max: usize,
     /// Outputs of more bytes fail their task and workflow (R-PAYLOAD-3). Default: 10,485,760.
     pub output_max: usize,
-    /// How many ended workflows are kept; the oldest are forgotten first, with their tasks: 404 from then on.
+    /// How many ended workflows are kept. The oldest are forgotten first, with their tasks: 404 from then on.
     /// Default: 100,000.
     pub ended_kept: usize,
     /// Whether the external storage tells a URL that can be read; the real default one does not. Default: it does.

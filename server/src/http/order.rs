@@ -29,7 +29,7 @@ const WORDS: [(&str, FaultKind); 18] = [
 ];
 
 impl FaultKind {
-    /// The word of the control endpoint: `down`, `lost_answer`, or a status such as `503`.
+    /// Returns the word of the control endpoint: `down`, `lost_answer`, or a status such as `503`.
     #[must_use]
     pub fn word(self) -> String {
         let known = WORDS.iter().find(|(_, kind)| *kind == self).map(|(word, _)| (*word).to_owned());

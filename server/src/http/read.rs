@@ -8,7 +8,7 @@ use super::request::Request;
 use super::route::Read;
 use super::shared::Shared;
 
-/// Answers a request that reads.
+/// Handles a request that reads.
 pub(super) fn read(shared: &Shared, request: &Request, what: Read<'_>) -> Result<Answer, Refused> {
     let kind = request.query("taskType").unwrap_or_default();
     let version = || request.query("version").and_then(|version| version.parse().ok());

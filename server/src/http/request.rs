@@ -54,7 +54,7 @@ impl Request {
     }
 }
 
-/// Decodes `%41`, and `+` where it is a query; what is not well-formed stays.
+/// Decodes `%41`, and `+` if it is a query; what is not well-formed stays.
 fn decode(text: &str, plus: bool) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -29,7 +29,7 @@ pub struct Second {
 pub struct Stats {
     /// Requests by endpoint.
     pub requests: BTreeMap<String, u64>,
-    /// Answers by status; 0: none was sent, by a fault.
+    /// Responses by status; 0 counts those that a fault kept from being sent.
     pub answers: BTreeMap<u16, u64>,
     /// Connections taken.
     pub connections: u64,
@@ -46,13 +46,13 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// How often an endpoint was asked.
+    /// Returns how often an endpoint was asked.
     #[must_use]
     pub fn requests_to(&self, endpoint: &str) -> u64 {
         self.requests.get(endpoint).copied().unwrap_or(0)
     }
 
-    /// The most connections that arrived within one second of the clock.
+    /// Returns the most connections that arrived within one second of the clock.
     #[must_use]
     pub fn most_connections_per_second(&self) -> u64 {
         self.seconds.iter().map(|second| second.connections).max().unwrap_or(0)

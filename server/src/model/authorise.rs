@@ -5,7 +5,7 @@ use downbeat_core::machine::Instant;
 use super::{Effect, Refusal, Server};
 
 impl Server {
-    /// Issues a token; `None`: this server wants none (`/token` answers 404).
+    /// Issues a token. Returns `None` if this server wants none (`/token` answers 404).
     pub fn issue_token(&mut self, now: Instant, worker: u32) -> Option<u64> {
         let life = self.tokens.life?;
         while self.tokens.ends.front().is_some_and(|end| *end <= now) {
@@ -17,13 +17,13 @@ impl Server {
         Some(self.tokens.first + self.tokens.ends.len() as u64 - 1)
     }
 
-    /// No token issued so far is good any more.
+    /// Makes every token that was issued so far bad.
     pub fn revoke_tokens(&mut self) {
         self.tokens.first += self.tokens.ends.len() as u64;
         self.tokens.ends.clear();
     }
 
-    /// Whether a token is good, for requests that the model does not know.
+    /// Returns whether a token is good, for requests that the model does not know.
     ///
     /// # Errors
     /// The token is missing or not good.

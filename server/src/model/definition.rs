@@ -13,15 +13,15 @@ pub struct Definition {
     pub retries: u32,
     /// `retryDelaySeconds`; default 60 s.
     pub retry_delay: Duration,
-    /// `retryLogic`; default: the same delay each time.
+    /// `retryLogic`; the default is the same delay each time.
     pub retry_logic: RetryLogic,
-    /// `maxRetryDelaySeconds`; zero: no cap.
+    /// `maxRetryDelaySeconds`; zero means no cap.
     pub retry_delay_max: Duration,
     /// `backoffJitterMs`: each delay is up to this much longer, after the cap.
     pub retry_jitter: Duration,
-    /// `timeoutSeconds`, from the first delivery; `None`: no bound.
+    /// `timeoutSeconds`, from the first delivery; `None` means no bound.
     pub timeout: Option<Duration>,
-    /// `pollTimeoutSeconds`: how long a task may wait in its queue; `None`: no bound.
+    /// `pollTimeoutSeconds`: how long a task may wait in its queue. `None` means no bound.
     pub poll_timeout: Option<Duration>,
     /// `timeoutPolicy` of the two timeouts above.
     pub timeout_policy: TimeoutPolicy,
@@ -82,7 +82,8 @@ impl Default for Definition {
 }
 
 impl Definition {
-    /// How long after the failure of attempt `n` (from 0) its retry comes, without jitter (R-RETRY-2).
+    /// Returns how long after the failure of attempt `n` (from 0) its retry comes, without jitter
+    /// (R-RETRY-2).
     #[must_use]
     pub fn delay_after(&self, n: u32) -> Duration {
         let factor = match self.retry_logic {

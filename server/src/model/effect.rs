@@ -29,7 +29,7 @@ pub enum Effect {
         #[serde(with = "micros")]
         lease: core::time::Duration,
     },
-    /// A lease was extended; `known`: the task was in progress.
+    /// A lease was extended; `known` if the task was in progress.
     Extended {
         /// Which task.
         key: TaskKey,
@@ -58,7 +58,7 @@ pub enum Effect {
         key: TaskKey,
         /// From whom.
         worker: u32,
-        /// By which call; `None`: by the store's resender.
+        /// By which call; `None` if by the store's sender.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         call: Option<CallId>,
         /// What it said.

@@ -13,7 +13,7 @@ use crate::random::mix;
 pub(super) const POSTPONED: Duration = Duration::from_secs(60);
 
 impl Server {
-    /// Schedules a task of a definition; `None`: there is no such definition.
+    /// Schedules a task of a definition. Returns `None` if there is no such definition.
     pub fn schedule(&mut self, now: Instant, definition: usize) -> Option<TaskKey> {
         self.definitions.get(definition)?;
         Some(self.put_task(now, definition, None, Duration::ZERO))
@@ -36,7 +36,7 @@ impl Server {
         }
     }
 
-    /// What can be seen of a task.
+    /// Returns what can be seen of a task.
     #[must_use]
     pub fn view(&self, key: TaskKey) -> Option<View> {
         let task = self.tasks.get(&key)?;
@@ -49,7 +49,7 @@ impl Server {
         Some(View { stage, attempt, deliveries, retried_as })
     }
 
-    /// The tasks waiting in a queue, in order (R-QUEUE-1).
+    /// Returns the tasks waiting in a queue, in order (R-QUEUE-1).
     pub fn waiting(&self, queue: u32) -> impl Iterator<Item = TaskKey> + '_ {
         self.queues.get(&queue).into_iter().flatten().copied()
     }
@@ -104,7 +104,8 @@ impl Server {
         self.alarms.insert((now, Alarm::Polls(definition.queue)));
     }
 
-    /// Hands a task out of its queue to a worker; `None`: it is over its limit, and put back (R-QUEUE-3).
+    /// Hands a task out of its queue to a worker. Returns `None` if it is over its limit, and put back
+    /// (R-QUEUE-3).
     pub(super) fn deliver(&mut self, now: Instant, worker: u32, key: TaskKey) -> Option<Duration> {
         let task = self.tasks.get_mut(&key).filter(|task| task.state == State::Queued)?;
         let definition = self.definitions.get(task.definition)?;
@@ -150,7 +151,7 @@ impl Server {
         }
     }
 
-    /// R-TIMEOUT-3: until when a task may be SCHEDULED; `None`: for ever.
+    /// R-TIMEOUT-3: until when a task may be SCHEDULED, or `None` for ever.
     fn poll_limit(&self, key: TaskKey) -> Option<Instant> {
         let task = self.tasks.get(&key)?;
         let timeout = self.definitions.get(task.definition)?.poll_timeout?;
@@ -164,7 +165,7 @@ impl Server {
         }
     }
 
-    /// R-LEASE-2: a lease that ends unextended ends the task; a retry has a new id.
+    /// R-LEASE-2: a lease that ends unextended ends the task, and a retry has a new id.
     pub(super) fn lapse(&mut self, now: Instant, key: TaskKey) {
         let Some(State::Leased { worker, until }) = self.tasks.get(&key).map(|task| task.state) else {
             return;
@@ -185,8 +186,8 @@ impl Server {
         }
     }
 
-    /// R-TIMEOUT-3: `pollTimeoutSeconds` count from the first scheduling, whatever has happened since; a task that is
-    /// SCHEDULED then, in its queue or put off, ends.
+    /// R-TIMEOUT-3: `pollTimeoutSeconds` count from the first scheduling, whatever has happened since. A task
+    /// that is SCHEDULED then, in its queue or put off, ends.
     pub(super) fn unpolled(&mut self, now: Instant, key: TaskKey) {
         let waits = |task: &Task| matches!(task.state, State::Queued | State::Postponed { .. });
         if !self.tasks.get(&key).is_some_and(waits) {
@@ -210,7 +211,7 @@ impl Server {
         self.end(now, key, end, policy == TimeoutPolicy::Retry);
     }
 
-    /// A task ends; `again`: the server retries it while it has retries left (R-RETRY-1).
+    /// A task ends. With `again` the server retries it while it has retries left (R-RETRY-1).
     pub(super) fn end(&mut self, now: Instant, key: TaskKey, end: End, again: bool) {
         self.take_off(key);
         let Some(task) = self.tasks.get_mut(&key) else { return };

@@ -39,7 +39,7 @@ pub struct Setup {
     pub backend: Backend,
     /// `update-v2` is known (R-UPDATE-9).
     pub update_v2: bool,
-    /// A token is wanted, and good for so long; `None`: none is.
+    /// A token is wanted, and good for so long; `None` if none is.
     pub token_life: Option<Duration>,
 }
 
@@ -141,8 +141,8 @@ impl Server {
         }
     }
 
-    /// What the server does by itself up to now: leases lapse, postponed tasks and retries come, polls end. Returns
-    /// the polls that ended, with their tasks.
+    /// Does what the server does by itself up to now: leases lapse, postponed tasks and retries come, polls
+    /// end. Returns the polls that ended, with their tasks.
     pub fn advance(&mut self, now: Instant) -> Vec<(Ticket, Vec<Handed>)> {
         let mut ended = Vec::new();
         let (mut touched, mut over) = (BTreeSet::new(), Vec::new());
@@ -173,13 +173,13 @@ impl Server {
         ended
     }
 
-    /// When [`Server::advance`] has something to do next.
+    /// Returns when [`Server::advance`] has something to do next.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         self.alarms.first().map(|(at, _)| *at)
     }
 
-    /// What was done since the last call, in order.
+    /// Takes what was done since the last call, in order.
     pub fn take_effects(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
     }
@@ -190,14 +190,14 @@ impl Server {
         self.open
     }
 
-    /// The first task that has not ended, and where it stands, for people.
+    /// Returns the first task that has not ended, and where it stands, for people.
     #[must_use]
     pub fn describe_open(&self) -> Option<String> {
         let (key, task) = self.tasks.iter().find(|(_, task)| !matches!(task.state, State::Ended(_)))?;
         Some(format!("task {:032x} is {:?} after {} deliveries", key.to_u128(), task.state, task.deliveries))
     }
 
-    /// The definition that a task was made of.
+    /// Returns the definition that a task was made of.
     #[must_use]
     pub fn definition_of(&self, key: TaskKey) -> Option<usize> {
         self.tasks.get(&key).map(|task| task.definition)

@@ -7,7 +7,7 @@ use super::Server;
 use super::alarm::Alarm;
 
 impl Server {
-    /// From now on a task has no timeouts and no retry. Twice is once.
+    /// Lets a task have no timeouts and no retry from now on. Twice is once.
     pub fn hold(&mut self, key: TaskKey) {
         if self.tasks.contains_key(&key) {
             self.held.entry(key).or_default();

@@ -13,7 +13,7 @@ use super::{Backend, Handed, Parked, Refusal, Server, Ticket};
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
 impl Server {
-    /// A batch poll of a queue. `Ok(None)`: it is parked, and ends in [`Server::advance`].
+    /// Polls a queue for a batch. `Ok(None)` means that the poll is parked, and ends in [`Server::advance`].
     ///
     /// # Errors
     /// The token is missing or not good.

@@ -54,7 +54,7 @@ pub enum Taken {
 }
 
 impl Generation {
-    /// What this generation makes of an update with `extendLease` (R-LEASE-4).
+    /// Returns what this generation makes of an update with `extendLease` (R-LEASE-4).
     #[must_use]
     pub const fn takes(self, beat: Beat) -> Taken {
         match (self, beat.status) {
@@ -93,7 +93,7 @@ impl Server {
         Ok(taken)
     }
 
-    /// Takes a report, and with `take_next` polls the task's queue too. `call`: `None` for the store's resender.
+    /// Takes a report, and with `take_next` polls the task's queue too. `call`: `None` for the store's sender.
     ///
     /// A report of a task that has ended is accepted and changes nothing (R-UPDATE-2). A yield puts the task back
     /// whoever holds it now (R-UPDATE-3).
@@ -129,6 +129,8 @@ impl Server {
 
     /// Extends a lease: the time of the last sign of life is now. Silently nothing for a task that has ended.
     ///
+    /// A real server may undo a report that it handles meanwhile (R-LEASE-5); this one handles one request at a time.
+    ///
     /// # Errors
     /// The token is not good, or the task is unknown.
     pub fn extend(
@@ -152,7 +154,7 @@ impl Server {
         Ok(())
     }
 
-    /// The length of a task's lease.
+    /// Returns the length of a task's lease.
     #[must_use]
     pub fn lease_of(&self, key: TaskKey) -> Option<Duration> {
         let task = self.tasks.get(&key)?;

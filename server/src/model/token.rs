@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use downbeat_core::machine::Instant;
 
-/// When each of the latest tokens ends. They are numbered as they are issued, and all live equally long, so that they
-/// also end in that order: to find one costs the same in a large fleet as in a small one.
+/// When each of the latest tokens ends. They are numbered as they are issued, and all live equally long, so
+/// that they also end in that order. To find one costs the same in a large fleet as in a small one.
 #[derive(Clone, Debug)]
 pub(super) struct Tokens {
     pub(super) life: Option<Duration>,

@@ -153,7 +153,7 @@ pub(crate) fn polled(definition: &str) -> (Server, String, Reply) {
     (server, workflow, polled)
 }
 
-/// Reports a polled task; `members`: what is said of it beside its ids.
+/// Reports a polled task; `members` is what is said of it beside its ids.
 pub(crate) fn update(server: &Server, polled: &Reply, members: &str) -> Reply {
     call(server, "POST", "/api/tasks", &result(polled, members))
 }

@@ -1,5 +1,5 @@
-//! Answers of what stands before a server, and results that it never takes: R-HTTP-9, R-UPDATE-15, R-PAYLOAD-6,
-//! R-STORAGE-1, R-STORAGE-2.
+//! Responses of what stands before a server, and results that it never takes: R-HTTP-9, R-UPDATE-15,
+//! R-PAYLOAD-6, R-STORAGE-1, R-STORAGE-2.
 
 use std::time::Duration;
 
@@ -143,8 +143,8 @@ fn a_slow_answer_comes_later_than_its_effect() {
     assert_eq!(client.read().expect("an answer").status, 200);
 }
 
-/// R-STORAGE-1, R-STORAGE-2: a database that is away, in small: polls answer nothing, late, whatever their `timeout`;
-/// results fail, late; the server calls itself healthy.
+/// R-STORAGE-1, R-STORAGE-2, a database that is away, in small. Polls answer nothing, late, whatever their
+/// `timeout`; results fail, late, and the server calls itself healthy.
 #[test]
 fn a_database_that_is_away_can_be_ordered() {
     let (server, polled) = polled(2);

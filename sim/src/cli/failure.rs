@@ -49,12 +49,12 @@ const TIME: Duration = Duration::from_secs(20);
 const PAGE_STEPS: u64 = 300_000;
 
 impl Failed<'_> {
-    /// What can be said without doing anything; `None`: it did not fail.
+    /// What can be said without doing anything, or `None` if it did not fail.
     pub(super) fn told(&self) -> Option<Failure> {
         Failure::from_trial(self.trial, self.run.clone(), &self.rerun)
     }
 
-    /// The same, with a small scenario and a page, where they can be had. `page` is one that is there already.
+    /// The same, with a small scenario and a page, if they can be had. `page` is one that is there already.
     pub(super) fn examined(&self, args: &AfterFailure, page: Option<&Path>) -> Option<Failure> {
         let mut failure = self.told()?;
         let small = if args.no_shrink { None } else { self.shrunk(args, &mut failure) };
@@ -95,7 +95,8 @@ impl Failed<'_> {
         Some(small)
     }
 
-    /// Draws the run; where that is too long, the small one. The error is words, or nothing to add to the command.
+    /// Draws the run; if that is too long, the small one. The error is words, or nothing to add to the
+    /// command.
     fn page(&self, args: &AfterFailure, small: Option<&Scenario>) -> Result<PathBuf, Option<String>> {
         let long = |trial: &Trial| trial.outcome.steps > PAGE_STEPS;
         let (scenario, stem) = match small {

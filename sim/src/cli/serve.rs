@@ -25,8 +25,8 @@ pub(super) struct Args {
     /// How a poll waits: until the first task (redis), until `count` tasks (sql), not at all (none).
     #[arg(long, value_name = "NAME", default_value = "redis", value_parser = backend)]
     backend: Backend,
-    /// What `extendLease` means: nothing, so that IN_PROGRESS is a give-back (before-2022-08); an extension, but an
-    /// update without a status is a 500 (demands-status); an extension (now).
+    /// What `extendLease` means. before-2022-08: nothing, so that IN_PROGRESS is a give-back. demands-status:
+    /// an extension, but an update without a status is a 500. now: an extension.
     #[arg(long, value_name = "NAME", default_value = "now", value_parser = generation)]
     generation: Generation,
     /// Whether `update-v2` is known, or which status it is answered with: 404, 405, or 500 as before 3.21.12.
@@ -38,7 +38,7 @@ pub(super) struct Args {
     /// A fault that is in force from the start, as `POST /control/faults` takes it; may be given again.
     #[arg(long = "fault", value_name = "JSON", value_parser = Fault::from_json)]
     faults: Vec<Fault>,
-    /// Feeds ids and the chance of faults; default: the clock.
+    /// Feeds ids and the chance of faults; by default the clock does.
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
     /// Hand out inputs of more bytes as a path into the external storage.
@@ -46,7 +46,7 @@ pub(super) struct Args {
     input_inline_max: usize,
 }
 
-/// How `update-v2` is answered; `None`: it is known.
+/// How `update-v2` is answered, or `None` if it is known.
 #[derive(Clone, Copy, Debug)]
 struct UpdateV2(Option<UnknownV2>);
 

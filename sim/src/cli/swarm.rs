@@ -39,7 +39,8 @@ pub(super) struct Args {
     /// Print how often each probe was hit.
     #[arg(long)]
     probes: bool,
-    /// Fail (13) where a probe was never hit, however few the seeds; by default that takes 2,000, and no --profile.
+    /// Fail (13) if a probe was never hit, however few the seeds; by default that takes 2,000, and no
+    /// --profile.
     #[arg(long)]
     judge_probes: bool,
     #[command(flatten)]

@@ -14,7 +14,7 @@ use crate::view::words;
 pub struct Sentence {
     /// When.
     pub at: Instant,
-    /// Of which task.
+    /// Which task it is the story of.
     pub task: TaskKey,
     /// In which entry: the worker, and the index.
     pub place: Option<(u32, u16)>,
@@ -40,7 +40,7 @@ enum About {
     Token,
 }
 
-/// A task in a place.
+/// A task in an entry.
 struct HeldTask {
     entry: EntryId,
     key: TaskKey,
@@ -146,7 +146,7 @@ impl StoryBuilder {
                     at,
                     key,
                     None,
-                    format!("worker {worker} gets it {by}, has no place for it, and gives it back."),
+                    format!("worker {worker} gets it {by}, has no entry for it, and gives it back."),
                 );
             }
             Action::Ignore { .. } => {

@@ -206,7 +206,7 @@ impl Model {
         }
     }
 
-    /// It is repeated where its lease has not ended by then.
+    /// It is repeated if its lease has not ended by then.
     fn repeat_give_back(&self, give_back: GiveBack, reply: &Reply) -> Option<GiveBack> {
         let (attempt, failing) = (give_back.attempt + 1, self.policy.failing);
         let due = Range::shortened(self.latest, failing.ceiling(attempt), failing.jitter);

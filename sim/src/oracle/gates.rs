@@ -17,20 +17,20 @@ impl Range {
     /// The start of time: open.
     pub const OPEN: Self = Self { lo: Instant::ZERO, hi: Instant::ZERO };
 
-    /// One moment.
+    /// Makes a range of one moment.
     #[must_use]
     pub const fn at(at: Instant) -> Self {
         Self { lo: at, hi: at }
     }
 
-    /// After a delay that is shortened by up to `jitter` percent.
+    /// Makes the range after a delay that is shortened by up to `jitter` percent.
     #[must_use]
     pub fn shortened(from: Instant, delay: Duration, jitter: u8) -> Self {
         let least = delay.saturating_sub(part(delay, jitter).saturating_add(Duration::from_micros(1)));
         Self { lo: from.saturating_add(least), hi: from.saturating_add(delay) }
     }
 
-    /// After what a server asked for, lengthened by up to ten percent.
+    /// Makes the range after what a server asked for, lengthened by up to ten percent.
     #[must_use]
     pub fn asked(from: Instant, asked: Duration) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl Range {
         }
     }
 
-    /// The later of both.
+    /// Returns the later of both.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         Self { lo: self.lo.max(other.lo), hi: self.hi.max(other.hi) }
@@ -125,7 +125,7 @@ impl PollGate {
         Self { opens, why, empties, failures, unauthorized, hold, follow_up, ..Self::OPEN }
     }
 
-    /// How a poll sent now asks.
+    /// Returns how a poll sent now asks.
     #[must_use]
     pub fn kind(&self, policy: &Policy) -> PollKind {
         if self.follow_up {
@@ -236,8 +236,8 @@ impl PollGate {
             return;
         }
         let short = policy.long_poll.is_zero() && brought;
-        // A long poll is sent only where the delays have reached the interval: how many empty polls there were is no
-        // matter then.
+        // A long poll is sent only if the delays have reached the interval: how many empty polls there were
+        // is no matter then.
         let long = kind == PollKind::Long;
         if long {
             let whole = |n: &u32| empty_delay(*n) >= policy.poll_interval;
@@ -247,7 +247,7 @@ impl PollGate {
         self.vague &= !(short || long);
     }
 
-    /// After an empty poll the wait says how many there were, where no jitter hides it.
+    /// After an empty poll the wait says how many there were, if no jitter hides it.
     fn clear_by_wait(&mut self, until: Instant, why: Why, policy: &Policy) {
         let exact = policy.empty_jitter == 0 && policy.long_poll.is_zero() && why == Why::Empty;
         let Some(sent) = self.empty_since.filter(|_| exact) else { return };
@@ -258,7 +258,7 @@ impl PollGate {
         }
     }
 
-    /// A poll was sent that is not part of a report.
+    /// A poll that is not part of a report was sent.
     pub(super) fn polled(&mut self) {
         self.passed();
         self.settles = true;
@@ -289,7 +289,7 @@ fn empty_delay(n: u32) -> Duration {
 /// The gate before all calls while the server cannot be reached (S20).
 #[derive(Clone, Copy, Debug)]
 pub struct LinkGate {
-    /// Failures of transport in a row; 0: reachable.
+    /// Failures of transport in a row; 0 if reachable.
     pub failures: u32,
     /// When the next call may be sent.
     pub opens: Range,
@@ -297,7 +297,7 @@ pub struct LinkGate {
     pub probe: Option<u64>,
     /// When the latest failure was told.
     pub since: Instant,
-    /// When a call was answered last; `ZERO`: never.
+    /// When a call was answered last, or `ZERO` for never.
     pub answered: Instant,
 }
 
@@ -389,13 +389,13 @@ impl TokenGate {
         }
     }
 
-    /// Whether calls other than a refresh may be sent, as far as it goes.
+    /// Returns whether calls other than a refresh may be sent, as far as it goes.
     #[must_use]
     pub fn allows(&self, now: Instant) -> bool {
         if self.unwanted { self.failures == 0 || self.opens.lo <= now } else { self.fresh }
     }
 
-    /// Whether they surely may.
+    /// Returns whether they surely may.
     #[must_use]
     pub fn surely_allows(&self, now: Instant) -> bool {
         if self.unwanted { self.failures == 0 || self.opens.hi <= now } else { self.fresh }

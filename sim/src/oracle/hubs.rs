@@ -76,32 +76,32 @@ impl HubModel {
         self.lanes + usize::from(self.refresh.is_some())
     }
 
-    /// How many of them may be polls: all but a quarter, and never all.
+    /// Returns how many of them may be polls: all but a quarter, and never all.
     #[must_use]
     pub fn poll_lanes(&self) -> usize {
         let calls = usize::from(self.policy.max_calls);
         calls.saturating_sub((calls / 4).max(1)).max(1)
     }
 
-    /// Whether the process could send a call at once, if not for its token.
+    /// Returns whether the process could send a call at once, if not for its token.
     #[must_use]
     pub fn has_lane(&self) -> bool {
         self.calls() < usize::from(self.policy.max_calls) && self.link.failures == 0
     }
 
-    /// Whether it surely could send any call.
+    /// Returns whether it surely could send any call.
     #[must_use]
     pub fn is_free(&self) -> bool {
         self.has_lane() && self.token.surely_allows(self.latest)
     }
 
-    /// Whether one of its workers could send a call at once.
+    /// Returns whether one of its workers could send a call at once.
     #[must_use]
     pub fn lets_call(&self, model: &Model) -> bool {
         self.is_free() && model.has_lane()
     }
 
-    /// Whether one of its workers could poll at once.
+    /// Returns whether one of its workers could poll at once.
     #[must_use]
     pub fn lets_poll(&self, model: &Model) -> bool {
         self.lets_call(model) && self.polls < self.poll_lanes()

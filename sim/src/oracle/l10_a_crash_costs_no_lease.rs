@@ -13,8 +13,9 @@ use crate::event::Effect;
 use crate::scenario::{Journal, Setting};
 
 /// With a journal, what a process had in hand when it died is given back, or its result reported, within
-/// [`crate::scenario::Bounds::settle`] of its next start, however long its lease is; but for what may have been given back before, and
-/// for what it is too late to give back. Judged where no call is lost: a give-back that may have had effect is not repeated.
+/// [`crate::scenario::Bounds::settle`] of its next start, however long its lease is. Exceptions are what may
+/// have been given back before, and what it is too late to give back. Judged if no call is lost: a give-back
+/// that may have had effect is not repeated.
 #[derive(Debug)]
 pub(super) struct ACrashCostsNoLease {
     bound: Duration,

@@ -17,7 +17,7 @@ pub(super) struct EveryTaskEnds {
     healed_at: Option<Instant>,
     /// When the first of each line of retries came.
     open: BTreeMap<TaskKey, Instant>,
-    /// Of those that have ended and may be retried.
+    /// Those that have ended and may be retried.
     roots: BTreeMap<TaskKey, Instant>,
 }
 

@@ -8,10 +8,10 @@ use super::model::HeldTask;
 use super::{HubView, Oracle, Step, Verdict, secs};
 use crate::scenario::Setting;
 
-/// What is owed comes before what is wanted: no report is sent while another task's lease is due, no poll and no question
-/// while a lease or a result is; and a result goes before the extension of its own lease, which it ends. So a due lease waits for at most the one call that holds the lane.
-/// Behind a hub: no worker polls while another's lease or result that could be sent has been due since before the
-/// latest wait.
+/// What is owed comes before what is wanted. No report is sent while another task's lease is due, and no poll
+/// and no question while a lease or a result is. A result goes before the extension of its own lease, which
+/// it ends. So a due lease waits for at most the one call that holds the lane. Behind a hub: no worker polls
+/// while another's lease or result that could be sent has been due since before the latest wait.
 #[derive(Debug)]
 pub(super) struct NoStarvation {
     /// When each hub last waited, by its clock.

@@ -6,7 +6,7 @@ use super::model::{Lifecycle, Model};
 use super::{HubView, Oracle, Step, Verdict, secs};
 use crate::scenario::Setting;
 
-/// After `Resume` a poll comes within one delay of an empty queue, where nothing is in its way.
+/// After `Resume` a poll comes within one delay of an empty queue if nothing is in its way.
 #[derive(Debug)]
 pub(super) struct APauseEnds {
     resumed: Vec<Option<Instant>>,

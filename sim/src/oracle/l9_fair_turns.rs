@@ -11,7 +11,7 @@ use crate::scenario::Setting;
 #[derive(Debug)]
 pub(super) struct FairTurns {
     hubs: Vec<Turns>,
-    /// Of each worker: the number of the poll before which it has been waiting, and of its own latest.
+    /// For each worker, the number of the poll before which it has been waiting, and of its own latest.
     workers: Vec<(Option<u64>, Option<u64>)>,
     members: Vec<Vec<u32>>,
 }

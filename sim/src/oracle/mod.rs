@@ -1,5 +1,5 @@
-//! The judges of a run: one file for each rule of docs/invariants.md. They see the events alone, look up in the
-//! [`model`] what the record says so far, and say where a rule was broken.
+//! The judges of a run: one file for each rule of docs/invariants.md. They see only the events, look up in
+//! the [`model`] what the record says so far, and say where a rule was broken.
 //!
 //! From below: `gates`, `model` and `hubs` are what is known, `rule` is what an oracle is, then one file for each, and
 //! `oracles` has them all.

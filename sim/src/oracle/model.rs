@@ -1,4 +1,4 @@
-//! The model: what the record says of each worker. Kept from inputs and actions alone, by the rules of
+//! The model: what the record says of each worker. Kept only from inputs and actions, by the rules of
 //! docs/invariants.md; nothing here looks into a machine.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "no other input brings a task")]
@@ -19,9 +19,9 @@ pub struct Model {
     pub policy: Policy,
     /// Entries in its table.
     pub capacity: u16,
-    /// Its number, where it is behind a hub.
+    /// Its number, if it is behind a hub.
     pub held_as: Option<u32>,
-    /// What its token and its link go by, where that is its hub's policy.
+    /// What its token and its link go by, if that is its hub's policy.
     pub(super) shared: Option<Box<Policy>>,
     /// Its clock and its lifecycle before the latest input.
     pub(super) before: Instant,
@@ -60,7 +60,7 @@ pub struct Model {
     pub trouble_at: Option<Instant>,
     /// The latest report took so long that no task should travel in the answer to the next.
     pub slow: bool,
-    /// When a report was accepted last; `ZERO`: never.
+    /// When a report was accepted last, or `ZERO` for never.
     pub accepted: Instant,
     /// When `update-v2` may be used: the server did not know it when it was last asked.
     pub take_next_from: Instant,
@@ -90,7 +90,7 @@ pub enum Lifecycle {
 }
 
 impl Lifecycle {
-    /// Draining or beyond.
+    /// Returns whether it is draining or beyond.
     #[must_use]
     pub const fn is_ending(self) -> bool {
         !matches!(self, Self::Open | Self::Paused)
@@ -117,7 +117,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// Whether its answer may bring tasks.
+    /// Returns whether its answer may bring tasks.
     #[must_use]
     pub const fn brings(&self) -> bool {
         matches!(self.kind, CallKind::Poll { .. } | CallKind::Update { take_next: true, .. })
@@ -138,7 +138,7 @@ pub enum CallKind {
     },
     /// A report.
     Update {
-        /// Of this entry.
+        /// The entry that it is about.
         entry: EntryId,
         /// It is a poll too.
         take_next: bool,
@@ -147,12 +147,12 @@ pub enum CallKind {
     },
     /// A lease extension.
     Extend {
-        /// Of this entry.
+        /// The entry that it is about.
         entry: EntryId,
     },
     /// A question about the task.
     Ask {
-        /// Of this entry.
+        /// The entry that it is about.
         entry: EntryId,
     },
     /// A token refresh.
@@ -161,7 +161,7 @@ pub enum CallKind {
     GiveBack,
     /// A write to the store.
     Spill {
-        /// Of this entry.
+        /// The entry that it is about.
         entry: EntryId,
     },
 }
@@ -188,7 +188,7 @@ pub struct HeldTask {
     pub entry: EntryId,
     /// Which task.
     pub key: TaskKey,
-    /// What it ended with; `None`: its code runs.
+    /// What it ended with, or `None` if its code runs.
     pub outcome: Option<Outcome>,
     /// When it was run, in true time.
     pub run_at: Instant,
@@ -202,7 +202,7 @@ pub struct HeldTask {
     pub report: Range,
     /// A report or a write to the store is in flight.
     pub reporting: bool,
-    /// When the first report was sent whose effect nobody knows.
+    /// When the first report whose effect nobody knows was sent.
     pub unsure_since: Option<Instant>,
     /// The server will never take it, nor the report that the task failed.
     pub rejected: bool,
@@ -216,7 +216,8 @@ pub struct HeldTask {
     pub poisoned: bool,
     /// The outcome was a yield, whatever is reported in its place.
     pub yielded: bool,
-    /// When its result goes to the store, whatever else is due, as far as that is certain; `FAR_FUTURE`: never.
+    /// When its result goes to the store, whatever else is due, as far as that is certain, or `FAR_FUTURE`
+    /// for never.
     pub store_by: Instant,
     /// Until when it may be given back, or yield.
     pub give_back_until: Instant,
@@ -224,7 +225,7 @@ pub struct HeldTask {
     pub store_failed: bool,
     /// The server delivered it again: its yield was accepted.
     pub settled: bool,
-    /// Length of its lease; zero: none to keep.
+    /// Length of its lease, or zero if there is none to keep.
     pub lease: Duration,
     /// When the lease has to be extended.
     pub extend: Range,
@@ -239,7 +240,7 @@ pub struct HeldTask {
 }
 
 impl GiveBack {
-    /// Whether it is too late to give its task back.
+    /// Returns whether it is too late to give its task back.
     #[must_use]
     pub fn is_late(&self, now: Instant) -> bool {
         self.expires <= now
@@ -279,13 +280,13 @@ impl HeldTask {
         }
     }
 
-    /// Whether its outcome is final.
+    /// Returns whether its outcome is final.
     #[must_use]
     pub fn is_final(&self) -> bool {
         self.outcome == Some(Outcome::Final)
     }
 
-    /// Whether it is too late to give it back, or for it to yield.
+    /// Returns whether it is too late to give it back, or for it to yield.
     #[must_use]
     pub fn is_late(&self, now: Instant) -> bool {
         self.give_back_until <= now.saturating_add(GIVE_BACK_MARGIN)
@@ -341,48 +342,48 @@ impl Model {
         }
     }
 
-    /// Whether it is behind a hub: then what is waited for is the hub's affair.
+    /// Returns whether it is behind a hub: then what is waited for is the hub's affair.
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.held_as.is_some()
     }
 
-    /// Whether it follows the Ruby SDK's rules.
+    /// Returns whether it follows the Ruby SDK's rules.
     #[must_use]
     pub fn is_ruby(&self) -> bool {
         self.policy.rules == Rules::RubySdk
     }
 
-    /// The task in an entry, of that generation.
+    /// Returns the task in an entry, of that generation.
     #[must_use]
     pub fn held(&self, entry: EntryId) -> Option<&HeldTask> {
         self.at(entry).filter(|held| held.entry == entry)
     }
 
-    /// The task in an entry, whatever its generation.
+    /// Returns the task in an entry, whatever its generation.
     #[must_use]
     pub fn at(&self, entry: EntryId) -> Option<&HeldTask> {
         self.entries.get(usize::from(entry.index()))?.as_ref()
     }
 
-    /// All tasks held.
+    /// Returns all tasks held.
     pub fn all(&self) -> impl Iterator<Item = &HeldTask> {
         self.entries.iter().take(if self.held == 0 { 0 } else { self.entries.len() }).flatten()
     }
 
-    /// Whether this call is open and its answer may bring tasks.
+    /// Returns whether this call is open and its answer may bring tasks.
     #[must_use]
     pub fn brings(&self, call: CallId) -> bool {
         self.calls.iter().any(|open| open.id == call && open.brings())
     }
 
-    /// The poll in flight.
+    /// Returns the poll in flight.
     #[must_use]
     pub fn poll(&self) -> Option<&Call> {
         self.calls.iter().find(|call| matches!(call.kind, CallKind::Poll { .. }))
     }
 
-    /// Whether a lease extension is in flight for an entry.
+    /// Returns whether a lease extension is in flight for an entry.
     #[must_use]
     pub fn extends(&self, index: u16) -> bool {
         self.calls
@@ -390,13 +391,13 @@ impl Model {
             .any(|call| matches!(call.kind, CallKind::Extend { entry } if entry.index() == index))
     }
 
-    /// Whether the lease extension of this very task is in flight.
+    /// Returns whether the lease extension of this very task is in flight.
     #[must_use]
     pub fn extends_own(&self, entry: EntryId) -> bool {
         self.calls.iter().any(|call| call.kind == CallKind::Extend { entry })
     }
 
-    /// Until when the report, or the extension, of this task that is in flight is the only call that writes to it (S29).
+    /// Returns until when the report, or the extension, of this task that is in flight is the only call that writes to it (S29).
     #[must_use]
     pub fn alone_until(&self, held: &HeldTask) -> Option<Instant> {
         let writes = |call: &&Call| match call.kind {
@@ -413,13 +414,13 @@ impl Model {
         self.alone_until(held).map_or(due, |until| due.max(until))
     }
 
-    /// Whether a question is in flight for an entry.
+    /// Returns whether a question is in flight for an entry.
     #[must_use]
     pub fn asks(&self, index: u16) -> bool {
         self.calls.iter().any(|call| matches!(call.kind, CallKind::Ask { entry } if entry.index() == index))
     }
 
-    /// Whether the task that this step tells of came too late to be given back.
+    /// Returns whether the task that this step tells of came too late to be given back.
     #[must_use]
     pub fn is_late_delivery(&self, input: &Input) -> bool {
         let (call, task) = match input {
@@ -433,7 +434,7 @@ impl Model {
         until.is_some_and(|until| until <= self.latest.saturating_add(GIVE_BACK_MARGIN))
     }
 
-    /// The running task that the one that this step tells of is the server's retry of.
+    /// Returns the running task that the one that this step tells of is the server's retry of.
     #[must_use]
     pub fn retried(&self, input: &Input) -> Option<&HeldTask> {
         let Input::Leased { call, task } = input else { return None };
@@ -477,21 +478,21 @@ impl Model {
         self.policy.concurrency.saturating_sub(self.running).min(free).saturating_sub(promised)
     }
 
-    /// Whether a call could be sent at once: a lane is free, the server can be reached, the token is good. For a worker
-    /// behind a hub [`super::hubs::HubModel::lets_call`] says that.
+    /// Returns whether a call could be sent at once: a lane is free, the server can be reached, the token is
+    /// good. For a worker behind a hub [`super::hubs::HubModel::lets_call`] says that.
     #[must_use]
     pub fn is_unhindered(&self) -> bool {
         !self.is_held() && self.has_lane() && self.link.failures == 0 && self.token.surely_allows(self.latest)
     }
 
-    /// Whether one of its own lanes is free, and it has not given up.
+    /// Returns whether one of its own lanes is free, and it has not given up.
     #[must_use]
     pub fn has_lane(&self) -> bool {
         self.lanes_taken() < usize::from(self.policy.max_calls)
             && !matches!(self.lifecycle, Lifecycle::Aborted | Lifecycle::Stopped)
     }
 
-    /// Whether it may owe the server a call by now: a lease, a report, a task to be given back.
+    /// Returns whether it may owe the server a call by now: a lease, a report, a task to be given back.
     #[must_use]
     pub fn may_owe(&self, now: Instant) -> bool {
         let due = |held: &HeldTask| {
@@ -502,7 +503,8 @@ impl Model {
         self.give_back.is_some_and(|give_back| give_back.call.is_none()) || self.all().any(due)
     }
 
-    /// Whether nothing keeps it from its end. Behind a hub that is the end: it says `Stopped` for all alone.
+    /// Returns whether nothing keeps it from its end. Behind a hub that is the end, because only the hub says
+    /// `Stopped`, for all.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         let done = self.held == 0;
@@ -515,13 +517,13 @@ impl Model {
         }
     }
 
-    /// Whether it would poll now or later, if nothing were in its way but the poll gate.
+    /// Returns whether it would poll now or later, if nothing were in its way but the poll gate.
     #[must_use]
     pub fn wants_poll(&self) -> bool {
         self.lifecycle == Lifecycle::Open && self.poll().is_none() && self.room() > 0 && !self.gate.vague
     }
 
-    /// The task whose lease has to be extended first, with the latest time for it.
+    /// Returns the task whose lease has to be extended first, with the latest time for it.
     #[must_use]
     pub fn next_extension(&self) -> Option<(&HeldTask, Instant)> {
         self.all()
@@ -531,7 +533,7 @@ impl Model {
             .min_by_key(|(_, at)| *at)
     }
 
-    /// The task that the server has to be asked about first, with the latest time for it.
+    /// Returns the task that the server has to be asked about first, with the latest time for it.
     #[must_use]
     pub fn next_question(&self) -> Option<(&HeldTask, Instant)> {
         self.all()
@@ -540,7 +542,7 @@ impl Model {
             .min_by_key(|(_, at)| *at)
     }
 
-    /// The task whose outcome has to be reported first, with the latest time for it.
+    /// Returns the task whose outcome has to be reported first, with the latest time for it.
     #[must_use]
     pub fn next_report(&self) -> Option<(&HeldTask, Instant)> {
         self.all()

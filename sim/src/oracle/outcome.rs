@@ -9,7 +9,7 @@ use super::model::HeldTask;
 
 /// After so many refusals of a result by a well server, a report that the task failed takes its place.
 pub(super) const REFUSALS: u16 = 6;
-/// The next try of such a result comes so soon where others are accepted: where one was within the second of these.
+/// The next try of such a result comes so soon if others are accepted: if one was within the second of these.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 pub(super) const OTHERS: Duration = Duration::from_secs(10);
 
@@ -55,7 +55,7 @@ impl HeldTask {
         }
         let sure = failing == Some(false);
         if self.refused.1 == 0 || (self.refused.0 == 0 && sure) {
-            // It goes to the store later; when exactly, only where it is known which refusals count.
+            // It goes to the store later; when exactly, only if it is known which refusals count.
             self.store_by = match self.store_by {
                 Instant::FAR_FUTURE => Instant::FAR_FUTURE,
                 by if self.refused.1 == 0 && !policy.journaled => by.saturating_add(policy.store_after * 2),

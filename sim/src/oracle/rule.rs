@@ -19,9 +19,10 @@ pub struct Step<'a> {
     pub local: Instant,
     /// What its clock had shown at the latest before.
     pub before: Instant,
-    /// What its clock must show at that true time, where that is known, and whether it may be told less.
+    /// What its clock must show at that true time, if that is known, and whether it may be told less.
     pub shows: Option<(Instant, bool)>,
-    /// The time for gates: the latest that it has seen, unless the record contradicts itself: then the earlier.
+    /// The time for gates. It is the latest that it has seen, unless the record contradicts itself, and then
+    /// the earlier.
     pub now: Instant,
     /// How far it was before this step.
     pub lifecycle_before: Lifecycle,
@@ -53,13 +54,13 @@ pub struct HubView<'a> {
 }
 
 impl<'a> HubView<'a> {
-    /// The hub's workers: number and model.
+    /// Returns the hub's workers: number and model.
     pub fn members(&self) -> impl Iterator<Item = (u32, &'a Model)> + use<'a> {
         let models = self.models;
         self.hub.members.iter().filter_map(move |worker| Some((*worker, models.get(*worker as usize)?)))
     }
 
-    /// Until when the hub waits, where it does.
+    /// Returns until when the hub waits, if it does.
     #[must_use]
     pub fn wait(&self) -> Option<(Option<Instant>, Why)> {
         if let Action::Wait { until, why } = self.step.action { Some((until, why)) } else { None }

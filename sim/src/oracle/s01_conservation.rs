@@ -23,7 +23,7 @@ impl Oracle for Conservation {
             Action::Run { entry, key } => {
                 return match model.at(entry) {
                     Some(held) => Err(format!(
-                        "runs task {:032x} in place {}, where task {:032x} has not ended",
+                        "runs task {:032x} in entry {}, where task {:032x} has not ended",
                         key.to_u128(),
                         entry.index(),
                         held.key.to_u128()

@@ -15,7 +15,7 @@ use crate::event::{Effect, Report};
 pub(super) struct OneEffect {
     ended: BTreeSet<TaskKey>,
     said: BTreeMap<(TaskKey, u32), Report>,
-    /// Tasks of whose outcomes it was said instead that they failed: a repeat from a store says the outcome.
+    /// Tasks that were reported as failed in their outcomes' place: a repeat from a store says the outcome.
     replaced: BTreeSet<TaskKey>,
 }
 

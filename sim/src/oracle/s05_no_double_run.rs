@@ -9,9 +9,9 @@ use super::{Oracle, Step, Verdict};
 use crate::event::Effect;
 use crate::scenario::Setting;
 
-/// No two runs of a task overlap, in one worker or across the fleet. A lapsed lease gives the retry a new key, so that
-/// two runs of one key are a mistake; but for a task that the server handed out without a lease, as a second delivery,
-/// where it does so.
+/// No two runs of a task overlap, in one worker or across the fleet. A lapsed lease gives the retry a new
+/// key, so that two runs of one key are a mistake. The exception is a task that the server handed out without
+/// a lease, as a second delivery.
 #[derive(Debug)]
 pub(super) struct NoDoubleRun {
     runs: BTreeMap<TaskKey, u32>,

@@ -20,7 +20,7 @@ impl Oracle for NoPointlessHeartbeat {
                 Err(format!("extends a lease of task {:032x} that nobody needs", held.key.to_u128()))
             }
             Some(_) if step.model.extends(entry.index()) => {
-                Err(format!("extends the lease in place {} twice at once", entry.index()))
+                Err(format!("extends the lease in entry {} twice at once", entry.index()))
             }
             Some(held) if step.model.latest < held.extend.lo => Err(format!(
                 "extends the lease of task {:032x} at {}, before it is due at {}",
@@ -29,7 +29,7 @@ impl Oracle for NoPointlessHeartbeat {
                 super::secs(held.extend.lo)
             )),
             Some(_) => Ok(()),
-            None => Err(format!("extends a lease in place {}, where no task is held", entry.index())),
+            None => Err(format!("extends a lease in entry {}, where no task is held", entry.index())),
         }
     }
 }

@@ -66,7 +66,7 @@ impl Oracle for AuthBackoff {
         let due = if token.fresh { renews } else { token.opens };
         let link = if hub.link.failures > 0 { hub.link.opens } else { Range::OPEN };
         let gate = due.max(link);
-        // Where no token is wanted the gate itself ends the wait, whatever the link says.
+        // If no token is wanted the gate itself ends the wait, whatever the link says.
         let opens = token.unwanted && token.opens.lo <= until && until <= token.opens.hi;
         if opens || (until >= gate.lo && until <= gate.hi.max(hub.latest)) {
             return Ok(());

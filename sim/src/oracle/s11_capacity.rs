@@ -24,7 +24,7 @@ impl Oracle for Capacity {
                 Err(format!("runs a task while {} run; {} may", model.running, model.policy.concurrency))
             }
             Action::Run { entry, .. } if entry.index() >= model.capacity => {
-                Err(format!("runs a task in place {} of {}", entry.index(), model.capacity))
+                Err(format!("runs a task in entry {} of {}", entry.index(), model.capacity))
             }
             Action::Poll { count, .. } if count == 0 || count > model.room() => {
                 Err(format!("asks for {count} tasks, with room for {}", model.room()))

@@ -5,8 +5,9 @@ use downbeat_core::machine::{Action, RecallReason};
 use super::model::{HeldTask, Lifecycle, Model};
 use super::{HubView, Oracle, Step, Verdict};
 
-/// After `Drain` nothing is asked for; the worker stops when nothing is held and no poll is in flight; what arrives
-/// late is run or given back; what still runs at the end of its time is recalled; and a stopped worker stays so.
+/// After `Drain` nothing is asked for, and the worker stops when nothing is held and no poll is in flight.
+/// What arrives late is run or given back, what still runs at the end of its time is recalled, and a stopped
+/// worker stays so.
 #[derive(Debug)]
 pub(super) struct Drain;
 
@@ -21,7 +22,8 @@ impl Oracle for Drain {
             return Err("acts after it has stopped".to_owned());
         }
         match *step.action {
-            // A worker of a hub that has given up hears of late tasks still; alone it would have been gone.
+            // A worker of a hub that has given up hears of late tasks still; without a hub it would have been
+            // gone.
             Action::Ignore { .. }
                 if model.is_held() && matches!(model.lifecycle, Lifecycle::Aborted | Lifecycle::Stopped) =>
             {

@@ -6,8 +6,8 @@ use super::model::Model;
 use super::{HubView, Oracle, Step, Verdict, secs};
 use crate::scenario::Setting;
 
-/// `Wait.until` is later than now; between two inputs other than `Tick` there are at most `4 N + 8` steps; a repeated
-/// `Tick` after `Wait` changes nothing.
+/// `Wait.until` is later than now, and between two inputs other than `Tick` there are at most `4 N + 8`
+/// steps. A repeated `Tick` after `Wait` changes nothing.
 #[derive(Debug)]
 pub(super) struct NoSpin {
     workers: Vec<State>,

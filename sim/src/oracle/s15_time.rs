@@ -17,7 +17,7 @@ pub(super) const NAME: &str = "S15 time";
 /// An earlier `now` counts as the latest seen; a jump over hours brings one round of what is due.
 #[derive(Debug)]
 pub(super) struct Time {
-    /// Actions since a jump, where one is being worked off.
+    /// Actions since a jump, if one is being worked off.
     since_jump: Vec<Option<u32>>,
     hubs: Vec<Option<u32>>,
 }

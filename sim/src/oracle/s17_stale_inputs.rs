@@ -4,7 +4,7 @@ use downbeat_core::machine::{Action, Input};
 
 use super::{Oracle, Step, Verdict};
 
-/// Answers to unknown calls, and ends of tasks with an old generation, change nothing.
+/// Replies to unknown calls, and ends of tasks with an old generation, change nothing.
 #[derive(Debug)]
 pub(super) struct StaleInputs;
 

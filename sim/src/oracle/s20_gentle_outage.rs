@@ -11,8 +11,8 @@ use super::model::Model;
 use super::{HubView, Oracle, Step, Verdict, secs};
 use crate::scenario::Setting;
 
-/// After a failure of transport no call is sent before the link gate's time, and then one alone; and a fleet does not
-/// wait in step.
+/// After a failure of transport no call is sent before the link gate's time, and then only one; and a fleet
+/// does not wait in step.
 #[derive(Debug)]
 pub(super) struct GentleOutage {
     /// The first waits of each worker's life, in microseconds.

@@ -9,9 +9,9 @@ use downbeat_core::machine::{Action, Instant};
 use super::model::{CallKind, HeldTask, Lifecycle, Model};
 use super::{HubView, Oracle, Step, Verdict, secs};
 
-/// With a store: `store_after` its end (three times that where the server answers and refuses this very result), and one
-/// report's time limit, a result is accepted, in the store, or given up with a reason, whatever else is due and whatever the
-/// link does.
+/// With a store, a result is accepted, in the store, or given up with a reason, within `store_after` of its
+/// end and one report's time limit, whatever else is due and whatever the link does. The time is three times
+/// `store_after` if the server answers and refuses this very result.
 #[derive(Debug)]
 pub(super) struct StoredInTime;
 

@@ -7,8 +7,8 @@ use downbeat_core::machine::{Action, EntryId, Instant, OnLapse, RecallReason};
 use super::model::{HeldTask, Lifecycle, Model};
 use super::{HubView, Oracle, Step, Verdict, secs};
 
-/// A lease that is over by the worker's own clock, while no extension of it is in flight, is extended no more; it is said
-/// once, by `Lapsed` or by the recall of its run, and not before.
+/// A lease that is over by the worker's own clock, while no extension of it is in flight, is extended no
+/// more. The machine says so once, by `Lapsed` or by the recall of its run, and not before.
 #[derive(Debug)]
 pub(super) struct LapsesAreKnown;
 

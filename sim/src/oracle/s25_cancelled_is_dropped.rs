@@ -12,9 +12,9 @@ use super::{HubView, Oracle, Step, Verdict, secs};
 use crate::event::Effect;
 use crate::scenario::Setting;
 
-/// The server is asked about a running task at its interval, at most one tenth early, and not while a question is in flight.
-/// An outcome of a task that the server has ended is not reported, and its run is recalled at once; without a fault that
-/// is within the interval and one call of the task's end.
+/// The server is asked about a running task at its interval, at most one tenth early, and not while a
+/// question is in flight. An outcome of a task that the server has ended is not reported, and its run is
+/// recalled at once. Without a fault that is within the interval and one call of the task's end.
 #[derive(Debug)]
 pub(super) struct CancelledIsDropped {
     /// When each task ended that a worker runs.

@@ -7,9 +7,9 @@ use downbeat_core::machine::{Action, Instead};
 use super::outcome::REFUSALS;
 use super::{Oracle, Step, Verdict};
 
-/// A report that the task failed takes the outcome's place only after the outcome was rejected (413, another 4xx), after six
-/// refusals (500, 403) of it by a server whose polls do not fail, or where it is a yield that comes too late; and it does so
-/// then.
+/// A report that the task failed takes the outcome's place in these cases, and in no other: the outcome was
+/// rejected (413, another 4xx), a server whose polls do not fail has refused it six times (500, 403), or it
+/// is a yield that comes too late.
 #[derive(Debug)]
 pub(super) struct RefusedIsReplaced;
 

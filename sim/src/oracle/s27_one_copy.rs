@@ -4,8 +4,8 @@ use downbeat_core::machine::Action;
 
 use super::{Oracle, Step, Verdict};
 
-/// The server's retry of a task that runs here does not run beside it: the run goes on for the retry, or, where it is being
-/// stopped, the retry is given back.
+/// The server's retry of a task that runs here does not run beside it: the run goes on for the retry, or, if
+/// it is being stopped, the retry is given back.
 #[derive(Debug)]
 pub(super) struct OneCopy;
 

@@ -7,8 +7,9 @@ use downbeat_core::machine::{Action, Input};
 use super::model::Lifecycle;
 use super::{Oracle, Step, Verdict};
 
-/// A task that the driver's journal has of an earlier life is run on where there is room, and only left where there is none,
-/// or where it is held already. What becomes of it then is judged as of any other: its lease is due at once (S6).
+/// A task that the driver's journal has of an earlier life is run on if there is room, and only left if there
+/// is none, or if it is held already. What becomes of it then is judged as of any other: its lease is due at
+/// once (S6).
 #[derive(Debug)]
 pub(super) struct Recovery;
 
@@ -19,7 +20,7 @@ impl Oracle for Recovery {
 
     fn step(&mut self, step: &Step<'_>) -> Verdict {
         let Input::Recovered { task } = step.input else { return Ok(()) };
-        // Of a hub another may be answered; to a worker that has ended nothing is left.
+        // A hub may answer for another; nothing is left for a worker that has ended.
         let model = step.model;
         if model.lifecycle == Lifecycle::Stopped
             || matches!(step.action, Action::Wait { .. } | Action::Stopped)

@@ -18,7 +18,7 @@ pub struct Violation {
 }
 
 impl Violation {
-    /// Whether a liveness rule is broken (exit code 11) rather than a safety rule (10).
+    /// Returns whether a liveness rule is broken (exit code 11) rather than a safety rule (10).
     #[must_use]
     pub fn is_liveness(&self) -> bool {
         self.oracle.starts_with('L')

@@ -126,7 +126,7 @@ impl Line {
         })
     }
 
-    /// The line that tells of a broken rule.
+    /// Makes the line that tells of a broken rule.
     #[must_use]
     pub fn violation(found: &Violation) -> Self {
         let (rule, what) = (found.oracle.to_owned(), found.what.clone());
@@ -164,7 +164,7 @@ impl Line {
         }
     }
 
-    /// When it was written; `None` for a header.
+    /// Returns when it was written, or `None` for a header.
     #[must_use]
     pub fn at(&self) -> Option<Instant> {
         match self {
@@ -184,7 +184,8 @@ pub(crate) struct Liner {
     lives: BTreeMap<u32, u32>,
     /// The number of the first hub.
     first: u32,
-    /// Whether a step of a hub has to say whose it is: the only hub's, where nobody stands alone, has not.
+    /// Whether a step of a hub has to say whose it is. It has not if there is one hub and no worker without
+    /// it.
     names_hubs: bool,
 }
 

@@ -25,12 +25,12 @@ pub struct Record {
     pub hubs: Hubs,
 }
 
-/// The hubs of a record; none where every worker stands alone.
+/// The hubs of a record; none if no worker has one.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Hubs {
     /// In the order of their numbers.
     pub list: Vec<Hub>,
-    /// There are workers that stand alone.
+    /// There are workers without a hub.
     pub loners: bool,
 }
 
@@ -53,7 +53,7 @@ impl Hubs {
         Self { list: vec![one], loners: false }
     }
 
-    /// The hub whose step this is; `None`: a machine's that stands alone.
+    /// Returns the hub whose step this is, or `None` for a machine without a hub.
     #[must_use]
     pub fn for_step(&self, step: &Step) -> Option<&Hub> {
         match step.p {
@@ -63,7 +63,7 @@ impl Hubs {
         }
     }
 
-    /// The hub that holds a worker.
+    /// Returns the hub that holds a worker.
     #[must_use]
     pub fn for_worker(&self, worker: u32) -> Option<&Hub> {
         self.list.iter().find(|hub| hub.index(worker).is_some())
@@ -233,7 +233,7 @@ impl Record {
         }
     }
 
-    /// The header of the first segment.
+    /// Returns the header of the first segment.
     #[must_use]
     pub fn header(&self) -> Option<&Header> {
         self.entries
@@ -241,19 +241,20 @@ impl Record {
             .and_then(|entry| if let Line::Header(header) = &entry.line { Some(&**header) } else { None })
     }
 
-    /// Whether the machine's rules have changed since it was written: it can be read, and not replayed.
+    /// Returns whether the machine's rules have changed since it was written: it can be read, and not
+    /// replayed.
     #[must_use]
     pub fn is_old(&self) -> bool {
         self.header().is_some_and(|header| header.downbeat_record < VERSION)
     }
 
-    /// How many workers the header names.
+    /// Returns how many workers the header names.
     #[must_use]
     pub fn workers(&self) -> u32 {
         self.header().map_or(0, |header| header.workers.iter().map(|group| group.count).sum())
     }
 
-    /// A line as the step of a hub, where it is one.
+    /// Returns a line as the step of a hub, if it is one.
     #[must_use]
     pub fn hub_step(&self, line: &Line) -> Option<HubStep> {
         let Line::Step(step) = line else { return None };
@@ -262,7 +263,7 @@ impl Record {
         Some(HubStep { at, hub, local: step.local(), told, input, to, action })
     }
 
-    /// Each worker's policy and capacity, by number.
+    /// Returns each worker's policy and capacity, by number.
     pub fn cast(&self) -> impl Iterator<Item = (Policy, u16)> + '_ {
         let groups = self.header().map_or(&[][..], |header| &header.workers);
         groups
@@ -270,12 +271,12 @@ impl Record {
             .flat_map(|group| std::iter::repeat_n((group.policy, group.capacity), group.count as usize))
     }
 
-    /// What happened, with the number of the line that tells it.
+    /// Returns what happened, with the number of the line that tells it.
     pub fn events(&self) -> impl Iterator<Item = (usize, Event)> + '_ {
         self.entries.iter().flat_map(|entry| self.events_of(entry).map(move |event| (entry.number, event)))
     }
 
-    /// What one line tells: at most two events.
+    /// Returns what one line tells: at most two events.
     pub fn events_of(&self, entry: &Entry) -> impl Iterator<Item = Event> + use<> {
         let hub = self.hub_step(&entry.line);
         let other = match &entry.line {

@@ -86,7 +86,7 @@ impl Driver {
                 let run = self.runs.remove(&(step.w, entry.index()));
                 if self.whole && run != Some(entry) {
                     return Err(format!(
-                        "the end of a task in place {} generation {} is told, and none runs there: it was told before, or never began",
+                        "the end of a task in entry {} generation {} is told, and none runs there: it was told before, or never began",
                         entry.index(),
                         entry.generation()
                     ));

@@ -8,7 +8,7 @@ use crate::record::{Entry, Line, Liner, Record};
 use crate::scenario::Scenario;
 use crate::trial;
 
-/// The first line that the run, done again, does not have; `Err`: why it is not done again.
+/// The first line that the run, done again, does not have; `Err` says why it is not done again.
 pub(super) fn compare(record: &Record) -> Result<Option<Misfit>, String> {
     let Some(header) = record.header() else { return Ok(None) };
     let Some(scenario) = &header.scenario else { return Ok(None) };
@@ -68,7 +68,7 @@ impl Watcher for Rerun<'_> {
 }
 
 impl Rerun<'_> {
-    /// The next line of the run; false: the record has another.
+    /// The next line of the run. Returns false if the record has another.
     fn meet(&mut self, line: &Line) -> bool {
         let text = || line.to_json().unwrap_or_default();
         self.misfit = match self.lines.get(self.next) {

@@ -33,7 +33,7 @@ impl fmt::Display for Problem {
 }
 
 impl Scenario {
-    /// Everything that is out of bounds; empty for a scenario that can be run.
+    /// Returns everything that is out of bounds; empty for a scenario that can be run.
     #[must_use]
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = Found { problems: Vec::new(), scenario: self };
@@ -78,7 +78,7 @@ impl Found<'_> {
         });
     }
 
-    /// Nothing may be planned for after the run's end, where that is given.
+    /// Nothing may be planned for after the run's end, if that is given.
     fn before_end(&mut self, key: &str, span: Span) {
         let end = self.scenario.end_at.filter(|end| span >= *end);
         if let Some(end) = end {
@@ -332,7 +332,7 @@ impl Found<'_> {
         });
         let may_ask = matches!(fault.kind, FaultKind::Throttle | FaultKind::Error503);
         self.unless(fault.retry_after.is_none() || may_ask, format!("{key}.retry_after"), || {
-            "goes with throttle and error503 alone".to_owned()
+            "goes only with throttle and error503".to_owned()
         });
     }
 
@@ -399,14 +399,14 @@ impl Workers {
         self.table.unwrap_or_else(|| self.slots.saturating_mul(2))
     }
 
-    /// When their results are written to the store; `Off` where there is none.
+    /// Returns when their results are written to the store; `Off` if there is none.
     #[must_use]
     pub fn journal(&self) -> Journal {
         let stores = self.policy.store == Some(true) && self.policy.preset == Preset::Default;
         if stores { self.policy.journal.unwrap_or_default() } else { Journal::Off }
     }
 
-    /// The policy of the group's workers, against a server that wants tokens or not.
+    /// Returns the policy of the group's workers, against a server that wants tokens or not.
     #[must_use]
     pub fn policy_for(&self, auth: bool) -> Policy {
         let choice = &self.policy;

@@ -11,7 +11,7 @@ use super::model::{Fault, FaultKind, Scenario};
 #[derive(Clone, Debug)]
 pub struct Clocks {
     workers: Vec<Clock>,
-    /// For each fault: by how much it has clocks jump, and whose (`None`: all).
+    /// For each fault, by how much it has clocks jump, and whose (`None` for all).
     jumps: Vec<Option<(Duration, Option<Vec<u32>>)>>,
     goes_back: bool,
 }

@@ -30,7 +30,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// The hubs of a scenario.
+    /// Makes the hubs of a scenario.
     #[must_use]
     pub fn from_scenario(scenario: &Scenario) -> Vec<Self> {
         let first = u32::try_from(scenario.worker_count()).unwrap_or(u32::MAX);
@@ -42,7 +42,7 @@ impl Hub {
         (first..).zip(scenario.each_process()).map(hub).collect()
     }
 
-    /// A worker's index in the hub.
+    /// Returns a worker's index in the hub.
     #[must_use]
     pub fn index(&self, worker: u32) -> Option<usize> {
         self.members.binary_search(&worker).ok()
@@ -50,29 +50,29 @@ impl Hub {
 }
 
 impl Scenario {
-    /// How many workers there are, in processes and alone. They are numbered over the groups, in the file's order; in a
-    /// group of a process, copy by copy.
+    /// Returns how many workers there are, in processes and outside. They are numbered over the groups, in
+    /// the file's order; in a group of a process, copy by copy.
     #[must_use]
     pub fn worker_count(&self) -> u64 {
         self.workers.iter().map(|group| self.in_group(group)).sum()
     }
 
-    /// How many workers a group has in all.
+    /// Returns how many workers a group has in all.
     #[must_use]
     pub fn in_group(&self, group: &Workers) -> u64 {
         let copies = self.process_of(group).map_or(1, |process| process.count);
         u64::from(group.count) * u64::from(copies)
     }
 
-    /// The process that holds a group of workers, where one does.
+    /// Returns the process that holds a group of workers, if one does.
     #[must_use]
     pub fn process_of(&self, group: &Workers) -> Option<&Processes> {
         let name = group.process.as_ref()?;
         self.processes.iter().find(|process| process.name == *name)
     }
 
-    /// The policy of a group's workers. In a process a worker may have as many calls in flight as all together, where
-    /// nothing else is said.
+    /// Returns the policy of a group's workers. In a process a worker may have as many calls in flight as all
+    /// together, if nothing else is said.
     #[must_use]
     pub fn policy_of(&self, group: &Workers) -> Policy {
         let mut policy = group.policy_for(self.server.auth);
@@ -82,14 +82,14 @@ impl Scenario {
         policy
     }
 
-    /// What the hub of a process is made with.
+    /// Returns what the hub of a process is made with.
     #[must_use]
     pub fn hub_policy(&self, process: &Processes) -> HubPolicy {
         HubPolicy { max_calls: process.calls, authenticated: self.server.auth, ..HubPolicy::default() }
     }
 
-    /// The processes with hubs, copy by copy. Among the workers of a run, number [`Scenario::worker_count`] and the
-    /// next ones stand for the hubs, in this order.
+    /// Returns the processes with hubs, copy by copy. Among the workers of a run, number
+    /// [`Scenario::worker_count`] and the next ones stand for the hubs, in this order.
     #[must_use]
     pub fn each_process(&self) -> Vec<Process> {
         let (mut processes, mut firsts) = (Vec::new(), Vec::new());
@@ -119,7 +119,8 @@ impl Scenario {
     }
 }
 
-/// The seed of a worker's machine in its life with this number, the first being 0: a record can make it anew.
+/// Returns the seed of a worker's machine in its life with this number, the first being 0: a record can make
+/// it anew.
 #[must_use]
 pub fn machine_seed(scenario_seed: u64, worker: u32, life: u32) -> u64 {
     mix(scenario_seed ^ (u64::from(worker) << 32) ^ u64::from(life))

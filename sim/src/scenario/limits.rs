@@ -26,7 +26,7 @@ pub(super) const BURST_MAX: u32 = 1_000_000;
 pub(super) const TASKS_MAX: u64 = 50_000_000;
 /// Retries of a task.
 pub(super) const RETRIES_MAX: u32 = 1_000;
-/// Of a hundred.
+/// In a hundred.
 pub(super) const PERCENT_MAX: u8 = 100;
 /// Every length of time in the life of a task.
 pub(super) const TASK_TIME_MAX: Duration = DAY.saturating_mul(30);

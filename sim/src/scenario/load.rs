@@ -60,7 +60,7 @@ pub fn parse(name: &str, text: &str, json: bool) -> Result<Scenario, LoadError> 
     Err(LoadError { lines: lines.into_iter().map(|(_, text)| text).collect() })
 }
 
-/// The scenario as JSON, the form that reports and regressions are kept in.
+/// Writes the scenario as JSON, the form that reports and regressions are kept in.
 ///
 /// # Errors
 /// Never for a scenario that was read or generated.
@@ -71,7 +71,7 @@ pub fn to_json(scenario: &Scenario) -> Result<String, serde_json::Error> {
     })
 }
 
-/// The scenario as TOML, for people to edit.
+/// Writes the scenario as TOML, for people to edit.
 ///
 /// # Errors
 /// Never for a scenario that was read or generated.
@@ -79,7 +79,7 @@ pub fn to_toml(scenario: &Scenario) -> Result<String, toml::ser::Error> {
     toml::to_string_pretty(scenario)
 }
 
-/// The JSON schema of scenarios.
+/// Returns the JSON schema of scenarios.
 #[must_use]
 pub fn schema() -> String {
     let schema = schemars::schema_for!(Scenario);
@@ -127,7 +127,7 @@ fn unreadable(error: &serde_json::Error) -> String {
     format!("{what}, in column {}", error.column())
 }
 
-/// The message alone.
+/// Only the message.
 fn without_place(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let place = format!(" at line {} column {}", error.line(), error.column());
@@ -150,7 +150,7 @@ fn key_of(path: &serde_path_to_error::Path, message: &str) -> String {
     }
 }
 
-/// A message for people who do not know Rust's names, with the nearest known name where there is one.
+/// A message for people who do not know Rust's names, with the nearest known name if there is one.
 fn plain(message: &str) -> String {
     const TYPES: [(&str, &str); 5] = [
         ("expected u8", "expected a whole number from 0 to 255"),
@@ -171,7 +171,7 @@ fn plain(message: &str) -> String {
     text
 }
 
-/// The name that somebody most likely meant; `None`: nothing is near.
+/// The name that somebody most likely meant, or `None` if nothing is near.
 pub(crate) fn nearest<'a>(unknown: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |name: &str| name.to_ascii_lowercase().replace('-', "_");
     let unknown = plain(unknown);

@@ -34,9 +34,9 @@ pub struct Scenario {
     /// After this time no fault is in force, whatever the faults say, and everything has to end within stated bounds.
     /// Every fault begins before it.
     pub heal_at: Span,
-    /// The run ends here at the latest; what is not finished by then is a violation of liveness. Not before `heal_at`,
-    /// and after everything that is planned. Default: three hours after `heal_at`, or as long as the bounds of liveness
-    /// need; where everything has ended and it has been quiet for 20 s, it ends earlier.
+    /// The run ends here at the latest; what is not finished by then is a violation of liveness. Not before
+    /// `heal_at`, and after everything that is planned. Default: three hours after `heal_at`, or as long as
+    /// the bounds of liveness need. If everything has ended and it has been quiet for 20 s, it ends earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_at: Option<Span>,
     /// The server's rules.
@@ -45,8 +45,8 @@ pub struct Scenario {
     /// The network between workers and server.
     #[serde(default)]
     pub network: Network,
-    /// Processes that hold many workers behind one hub: one token, one budget of calls, one way to the server. A group
-    /// of workers is in one if it names it as its `process`; the others stand alone.
+    /// Processes that hold many workers behind one hub: one token, one budget of calls, one way to the
+    /// server. A group of workers is in one if it names it as its `process`; the others are in none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub processes: Vec<Processes>,
     /// Groups of equal workers; at least one, and at most 100,000 workers in all of them together.
@@ -117,7 +117,7 @@ pub struct Workers {
     #[serde(default = "one_slot")]
     #[schemars(range(min = 1, max = SLOTS_MAX))]
     pub slots: u16,
-    /// Places in each worker's table: as many as slots, or more, up to 1,024; default: twice the slots.
+    /// Entries of each worker's table: as many as slots, or more, up to 1,024. Default: twice the slots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = TABLE_MAX))]
     pub table: Option<u16>,
@@ -166,15 +166,15 @@ pub struct Tasks {
     /// `responseTimeoutSeconds` of the task definition, in whole seconds; at least 1s, at most 30d.
     #[serde(default = "minute")]
     pub response_timeout: Span,
-    /// `retryCount`: how often the server tries again; at most 1,000.
+    /// `retryCount`: how often the server tries again. At most 1,000.
     #[serde(default = "three")]
     #[schemars(range(max = RETRIES_MAX))]
     pub retries: u32,
     /// `retryDelaySeconds`, in whole seconds; at most 30d.
     #[serde(default = "second_span")]
     pub retry_delay: Span,
-    /// `pollTimeoutSeconds`, in whole seconds: how long from its first scheduling a task may be in its queue; at least 1s, at
-    /// most 30d. Default: for ever.
+    /// `pollTimeoutSeconds`, in whole seconds: how long from its first scheduling a task may be in its queue.
+    /// At least 1s, at most 30d. Default: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub poll_timeout: Option<Span>,
     /// `callbackAfterSeconds` of the tasks that yield, in whole seconds; at most 30d.
@@ -224,7 +224,7 @@ pub enum Arrival {
 }
 
 impl Arrival {
-    /// How many tasks come at the most (with Poisson's arrivals: twice the mean, and sixteen).
+    /// Returns how many tasks come at the most (with Poisson's arrivals: twice the mean, and sixteen).
     #[must_use]
     pub fn count(&self) -> u64 {
         let times = |every: Span, from: Span, until: Span| {
@@ -341,7 +341,7 @@ pub enum Backend {
 #[derive(Clone, Debug, Deserialize, JsonSchema, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Network {
-    /// How long a message takes, each way; at most 1h. Messages overtake each other where this is spread.
+    /// How long a message takes, each way; at most 1h. Messages overtake each other if this is spread.
     pub latency: Spread,
 }
 
@@ -372,9 +372,9 @@ pub struct Fault {
     /// `Retry-After` of `throttle` (429) or `error503`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<Span>,
-    /// How much, above zero: the added latency of `slow`, each way, and of `slow_answer`, back; the jump of `clock_jump`, the
-    /// step of `clock_back`, the delay of `finish_twice`, the time until a process that was killed starts anew. Needed with
-    /// these six, and with no other.
+    /// How much, above zero: the added latency of `slow`, each way, and of `slow_answer`, back, the jump of
+    /// `clock_jump`, the step of `clock_back`, the delay of `finish_twice`, the time until a process that was
+    /// killed starts anew. Needed with these six, and with no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Span>,
 }
@@ -399,7 +399,7 @@ pub enum FaultKind {
     Throttle,
     /// The server answers 401, as if the token had expired.
     Unauthorized,
-    /// The token issuer alone is down.
+    /// Only the token issuer is down.
     TokenDown,
     /// All tokens issued so far stop being good, once, when the fault begins.
     RevokeTokens,

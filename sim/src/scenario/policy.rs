@@ -12,7 +12,8 @@ pub struct PolicyChoice {
     /// What the changes are made to.
     #[serde(default)]
     pub preset: Preset,
-    /// `max_calls`: calls in flight at once; at least 1. Default 4; in a process: as many as the process may have.
+    /// `max_calls`: calls in flight at once. At least 1. Default 4, and in a process as many as the process
+    /// may have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub lanes: Option<u16>,
@@ -43,7 +44,7 @@ pub struct PolicyChoice {
     /// How long a call may take that carries a result or brings tasks; as `call_timeout`, at most 1h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report_timeout: Option<Span>,
-    /// How often the server is asked whether a running task is still wanted; at most 30d, `0s`: never.
+    /// How often the server is asked whether a running task is still wanted; at most 30d, and `0s` for never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ask_interval: Option<Span>,
     /// What becomes of a run whose lease is over: it goes on, or is stopped.

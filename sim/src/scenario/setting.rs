@@ -29,7 +29,7 @@ pub struct Setting {
     pub stores_fill: bool,
     /// Calls may fail, or be lost.
     pub loses_calls: bool,
-    /// What the workers' clocks must show, where that is known.
+    /// What the workers' clocks must show, if that is known.
     pub clocks: Option<Clocks>,
     /// Bounds of liveness.
     pub bounds: Bounds,
@@ -59,7 +59,7 @@ pub(crate) const YIELDS_MAX: u32 = 5;
 const SLOW_CLOCK: u32 = 12;
 
 impl Setting {
-    /// What a scenario says.
+    /// Reads what a scenario says.
     #[must_use]
     pub fn from_scenario(scenario: &Scenario) -> Self {
         let (mut policies, mut capacities, mut journals) = (Vec::new(), Vec::new(), Vec::new());
@@ -130,7 +130,7 @@ impl Setting {
         }
     }
 
-    /// The same workers, some of them behind these hubs.
+    /// Returns the same workers, some of them behind these hubs.
     #[must_use]
     pub fn behind(self, hubs: &[Hub]) -> Self {
         Self { hubs: hubs.to_vec(), ..self }

@@ -33,7 +33,7 @@ impl Span {
         Self(length)
     }
 
-    /// The length.
+    /// Returns the length.
     #[must_use]
     pub const fn get(self) -> Duration {
         self.0

@@ -27,12 +27,12 @@ pub struct Cast {
     pub seed: u64,
     /// The workers by number, and behind them the hubs.
     pub players: Vec<Player>,
-    /// The scenario, where there is one.
+    /// The scenario, if there is one.
     pub scenario: Option<Scenario>,
 }
 
 impl Cast {
-    /// The cast of a record.
+    /// Makes the cast of a record.
     #[must_use]
     pub fn from_record(record: &Record) -> Self {
         let Some(header) = record.header() else { return Self::default() };
@@ -63,7 +63,7 @@ impl Cast {
         Self { title, subtitle: why, seed: header.seed, players, scenario: header.scenario.clone() }
     }
 
-    /// A worker's name: `worker 2`; of a hub `hub`, or `hub 1` where there are several.
+    /// Returns a worker's name, such as `worker 2`; that of a hub is `hub`, or `hub 1` if there are several.
     #[must_use]
     pub fn name(&self, worker: u32) -> String {
         let hub = self.is_hub(worker);
@@ -75,7 +75,7 @@ impl Cast {
         }
     }
 
-    /// Whether that number is a hub's.
+    /// Returns whether that number is a hub's.
     #[must_use]
     pub fn is_hub(&self, worker: u32) -> bool {
         self.players.get(worker as usize).is_some_and(|player| player.hub)

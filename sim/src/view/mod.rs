@@ -22,7 +22,8 @@ use crate::record::Record;
 pub enum View {
     /// One line for each step.
     Text,
-    /// State changes alone, a column for each entry: `.` idle, `r` run, `u` update, `~` waits for a retry, `e` extend.
+    /// Only state changes, a column for each entry: `.` idle, `r` run, `u` update, `~` waits for a retry, `e`
+    /// extend.
     Short,
     /// Chrome's trace format, for ui.perfetto.dev.
     Perfetto,

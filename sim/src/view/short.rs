@@ -1,4 +1,4 @@
-//! State changes alone: a column for each entry of each worker's table.
+//! Only state changes: a column for each entry of each worker's table.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

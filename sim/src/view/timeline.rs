@@ -15,7 +15,7 @@ pub(super) enum Process {
 /// Which of a process's rows.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) enum RowKind {
-    /// The process itself: its life, its pauses; of the faults, one by number.
+    /// The process itself (its life, its pauses), and one of the faults by number.
     Own(u32),
     /// An entry of the table: runs and reports.
     Entry(u16),
@@ -134,7 +134,7 @@ pub(super) struct Timeline {
     pub(super) marks: Vec<Mark>,
     pub(super) arrows: Vec<Arrow>,
     pub(super) order: Vec<Happening>,
-    /// When no fault was left; `None`: there was none, or the record does not say.
+    /// When no fault was left, or `None` if there was none or the record does not say.
     pub(super) healed: Option<Instant>,
     pub(super) end: Instant,
     /// Calls that were sent, and those that failed: when.

@@ -10,14 +10,14 @@ use downbeat_core::machine::{
 
 use crate::event::Report;
 
-/// A time as seconds with six digits: `16.059000`.
+/// Writes a time as seconds with six digits: `16.059000`.
 #[must_use]
 pub fn clock(at: Instant) -> String {
     let micros = at.as_micros();
     format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
 }
 
-/// A time as people say it: `16.059 s`, and `0.000250 s` where milliseconds do not tell it.
+/// Writes a time as people say it: `16.059 s`, and `0.000250 s` if milliseconds do not tell it.
 #[must_use]
 pub fn time(at: Instant) -> String {
     let micros = at.as_micros();
@@ -28,7 +28,7 @@ pub fn time(at: Instant) -> String {
     }
 }
 
-/// A length of time in its largest fitting unit: `7 s`, `1.5 s`, `250 ms`, `12 us`.
+/// Writes a length of time in its largest fitting unit: `7 s`, `1.5 s`, `250 ms`, `12 us`.
 #[must_use]
 pub fn span(length: Duration) -> String {
     let micros = length.as_micros();
@@ -47,7 +47,7 @@ pub fn span(length: Duration) -> String {
     format!("{text} {name}")
 }
 
-/// A task's name in a view: the first eight digits of its id.
+/// Returns a task's name in a view: the first eight digits of its id.
 #[must_use]
 pub fn task(key: TaskKey) -> String {
     let mut name = key.to_string();
@@ -59,19 +59,19 @@ pub fn task(key: TaskKey) -> String {
     name
 }
 
-/// A call: `#17`.
+/// Names a call: `#17`.
 #[must_use]
 pub fn call(call: CallId) -> String {
     format!("#{}", call.serial())
 }
 
-/// An entry: `entry 3`.
+/// Names an entry: `entry 3`.
 #[must_use]
 pub fn entry(entry: EntryId) -> String {
     format!("entry {}", entry.index())
 }
 
-/// What a machine was told.
+/// Returns what a machine was told.
 #[must_use]
 pub fn input(input: &Input) -> String {
     match input {
@@ -100,7 +100,7 @@ pub fn input(input: &Input) -> String {
     }
 }
 
-/// What a machine answered.
+/// Says what a machine answered.
 #[must_use]
 pub fn action(action: &Action) -> String {
     match action {
@@ -141,14 +141,14 @@ pub fn action(action: &Action) -> String {
     }
 }
 
-/// What a hub answered, and for which worker.
+/// Returns what a hub answered, and for which worker.
 #[must_use]
 pub fn hub_action(to: Option<u32>, answer: &Action) -> String {
     let whose = to.map_or_else(String::new, |worker| format!("worker {worker}: "));
     format!("{whose}{}", action(answer))
 }
 
-/// How a call ended.
+/// Returns how a call ended.
 #[must_use]
 pub fn reply(reply: &Reply) -> String {
     match reply {
@@ -164,7 +164,7 @@ pub fn reply(reply: &Reply) -> String {
     }
 }
 
-/// A kind of failure.
+/// Names a kind of failure.
 #[must_use]
 pub const fn fault(fault: Fault) -> &'static str {
     match fault {
@@ -183,7 +183,7 @@ pub const fn fault(fault: Fault) -> &'static str {
     }
 }
 
-/// What a wait is for.
+/// Returns what a wait is for.
 #[must_use]
 pub const fn why(why: Why) -> &'static str {
     match why {
@@ -204,7 +204,7 @@ pub const fn why(why: Why) -> &'static str {
     }
 }
 
-/// Why running code is stopped.
+/// Returns why running code is stopped.
 #[must_use]
 pub const fn recall(why: RecallReason) -> &'static str {
     match why {
@@ -214,7 +214,7 @@ pub const fn recall(why: RecallReason) -> &'static str {
     }
 }
 
-/// Why a report that the task failed takes the place of its outcome.
+/// Returns why a report that the task failed takes the place of its outcome.
 #[must_use]
 pub const fn instead(why: Instead) -> &'static str {
     match why {
@@ -225,7 +225,7 @@ pub const fn instead(why: Instead) -> &'static str {
     }
 }
 
-/// A decision from outside.
+/// Names a decision from outside.
 #[must_use]
 pub const fn control(control: Control) -> &'static str {
     match control {
@@ -236,7 +236,7 @@ pub const fn control(control: Control) -> &'static str {
     }
 }
 
-/// Why an outcome was given up.
+/// Returns why an outcome was given up.
 #[must_use]
 pub const fn loss(loss: Loss) -> &'static str {
     match loss {
@@ -249,7 +249,7 @@ pub const fn loss(loss: Loss) -> &'static str {
     }
 }
 
-/// What a report said, as the server names it.
+/// Returns what a report said, as the server names it.
 #[must_use]
 pub const fn report(report: Report) -> &'static str {
     match report {

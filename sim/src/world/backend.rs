@@ -26,9 +26,9 @@ pub(crate) struct Backend<'a> {
     queues: Vec<u32>,
     /// How often each task has yielded.
     yields: BTreeMap<TaskKey, u32>,
-    /// When each task came that has a bound on that, and what each retry retries.
+    /// When each task that has a poll timeout came, and what each retry retries.
     came: BTreeMap<TaskKey, (Instant, Option<TaskKey>)>,
-    /// Who has the tasks that are out, where workflows end early.
+    /// Who has the tasks that are out, if workflows end early.
     out: BTreeMap<TaskKey, u32>,
     cancels: bool,
     /// What the server did, and nobody has been told of.
@@ -79,7 +79,7 @@ impl<'a> Backend<'a> {
         Self { scenario, server, queues, yields, came, out, cancels, noted: Vec::new() }
     }
 
-    /// A request arrives; `None`: the poll is parked.
+    /// A request arrives. Returns `None` if the poll is parked.
     pub(crate) fn request(
         &mut self,
         now: Instant,
@@ -177,7 +177,7 @@ impl<'a> Backend<'a> {
         self.meta(now, key, self.lease_of(key))
     }
 
-    /// Ends the workflows of some of the tasks that are out; `restarts`: others take their places.
+    /// Ends the workflows of some of the tasks that are out. With `restarts` others follow them.
     pub(crate) fn cancel(&mut self, now: Instant, restarts: bool, mut hit: impl FnMut() -> bool) {
         let out: Vec<(TaskKey, u32)> = self.out.iter().map(|(key, worker)| (*key, *worker)).collect();
         for (key, worker) in out.into_iter().filter(|_| hit()) {
@@ -292,7 +292,7 @@ fn update(key: TaskKey, ending: Ending, take_next: bool) -> Update {
     Update { key, report: ending.report, callback_after: ending.callback_after, take_next }
 }
 
-/// A call that the machine did not make: the store's resender has numbers of its own.
+/// A call that the machine did not make: the store's sender has numbers of its own.
 pub(crate) const fn resend_call(number: u64) -> CallId {
     CallId::from_bits(u64::MAX - number)
 }

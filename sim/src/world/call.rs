@@ -12,7 +12,8 @@ use crate::scenario::CallClass;
 pub(crate) enum Request {
     /// Up to `count` tasks; the server may wait.
     Poll { count: u16, wait: Duration },
-    /// Take this report; `take_next`: and give me a task; `instead`: it says that the task failed, in its outcome's place.
+    /// Take this report. With `take_next`, give me a task too. With `instead` it says that the task failed,
+    /// in its outcome's place.
     Report { key: TaskKey, ending: Ending, take_next: bool, instead: bool },
     /// Take this task back.
     GiveBack { key: TaskKey },
@@ -22,7 +23,7 @@ pub(crate) enum Request {
     Question { key: TaskKey },
     /// A token.
     Token,
-    /// Take this result from the store's resender.
+    /// Take this result from the store's sender.
     Resend { key: TaskKey, ending: Ending },
 }
 

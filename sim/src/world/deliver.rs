@@ -233,8 +233,9 @@ impl<M: Kind> World<'_, M> {
             ) => {
                 self.read(worker, call, (entry, instead), response);
             }
-            // The worker gave this call up. A driver would drop what comes now; this one tells the machine of the
-            // end, which must not care (S17), and of no tasks: their leases lapse (docs/driver-contract.md).
+            // The worker gave this call up. A driver would drop what comes now. This one tells the machine of
+            // the end, which must not care (S17), and of no tasks: their leases lapse
+            // (docs/driver-contract.md).
             None => {
                 self.forget_ghost(worker, life, call);
                 self.step_and_drain(worker, Input::Replied { call, reply: response.reply() });
@@ -257,7 +258,8 @@ impl<M: Kind> World<'_, M> {
         self.go_on_reading(worker);
     }
 
-    /// A refusal is sent, and answered, before the next task of the same answer is told (docs/driver-contract.md).
+    /// A give-back is sent, and answered, before the next task of the same answer is told
+    /// (docs/driver-contract.md).
     fn go_on_reading(&mut self, worker: u32) {
         loop {
             let Some(unit) = self.unit_mut(worker) else { return };

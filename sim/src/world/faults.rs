@@ -14,7 +14,7 @@ use crate::scenario::{Fault, FaultKind};
 #[derive(Debug)]
 pub(crate) struct Faults<'a> {
     plan: &'a [Fault],
-    /// Whom each hits, by number; `None`: all.
+    /// Whom each hits, by number, or `None` for all.
     hit: Vec<Option<Vec<u32>>>,
     active: Vec<usize>,
     random: Random,

@@ -32,7 +32,7 @@ use crate::scenario::{FaultKind, Process, Scenario, Setting, machine_seed};
 pub struct Outcome {
     /// When.
     pub at: Instant,
-    /// What was not finished at the end, as a sentence; `None`: everything was.
+    /// What was not finished at the end, as a sentence, or `None` if everything was.
     pub pending: Option<String>,
     /// Steps of machines.
     pub steps: u64,
@@ -84,14 +84,14 @@ pub struct World<'a, M = Sound> {
     queue: Queue<WorldEvent>,
     /// The workers, and behind them the hubs of the processes.
     units: Vec<Unit<M>>,
-    /// The policy of each group, and the places in its workers' tables.
+    /// The policy of each group, and the entries in its workers' tables.
     groups: Vec<(Policy, u16)>,
     processes: Vec<Process>,
     backend: Backend<'a>,
     faults: Faults<'a>,
     network: Random,
     code: Random,
-    /// When the server has time for the next request, where its capacity is bounded.
+    /// When the server has time for the next request, if its capacity is bounded.
     busy_until: Instant,
     server_alarm: Instant,
     healed: bool,
@@ -172,7 +172,7 @@ impl<'a, M: Kind> World<'a, M> {
         self.mistake = Some(mistake);
     }
 
-    /// Whether each step is checked against a clone (S18); on by default.
+    /// Sets whether each step is checked against a clone (S18); on by default.
     pub fn check_clones(&mut self, check: bool) {
         self.check_clones = check;
     }

@@ -299,7 +299,7 @@ impl<M: Kind> World<'_, M> {
         self.step_and_drain(worker, Input::Replied { call, reply });
     }
 
-    /// The store's resender, one in a process: one call at a time, with a backoff of its own.
+    /// The store's sender, one in a process: one call at a time, with a backoff of its own.
     pub(super) fn plan_resend(&mut self, worker: u32) {
         let now = self.now;
         let Some(failing) = self.policy(worker).map(|policy| policy.failing) else { return };

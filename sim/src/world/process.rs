@@ -37,7 +37,7 @@ impl<M: Kind> World<'_, M> {
         }
     }
 
-    /// The process with this hub, where it is one.
+    /// The process with this hub, if it is one.
     pub(super) fn process_of_hub(&self, hub: u32) -> Option<&scenario::Process> {
         let first = self.units.len().checked_sub(self.processes.len())?;
         self.processes.get((hub as usize).checked_sub(first)?)

@@ -43,8 +43,9 @@ impl<T> Queue<T> {
     }
 }
 
-/// A heap in which each key has four below it. They lie side by side, in one line of the processor's cache, and there
-/// are half as many levels as in a binary one: in a large fleet what takes time is memory, not comparisons.
+/// A heap in which each key has four below it. They lie side by side, in one line of the processor's cache,
+/// and there are half as many levels as in a binary one. In a large fleet what takes time is memory, not
+/// comparisons.
 #[derive(Debug)]
 struct Heap(Vec<u128>);
 

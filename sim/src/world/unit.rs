@@ -19,11 +19,11 @@ pub(crate) type BoxedHub<M> = Hub<Box<[Member<Box<[Entry]>, M>]>, Box<[Entry]>, 
 
 /// What runs in a unit.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "of a fleet most workers stand alone, and those are not boxed")]
+#[expect(clippy::large_enum_variant, reason = "most workers of a fleet have no hub, and those are not boxed")]
 pub(crate) enum ProcessState<M> {
     /// Nothing.
     Gone,
-    /// A worker that stands alone.
+    /// A worker without a hub.
     Alone(Box_<M>),
     /// The hub of many workers.
     Hub(Box<BoxedHub<M>>),
@@ -102,19 +102,19 @@ pub(crate) struct Inbox {
     pub(crate) giving_back: Option<CallId>,
 }
 
-/// One worker with its process; or a worker in a process of many; or that process, with what its workers share.
+/// One worker with its process, a worker in a process of many, or that process, with what its workers share.
 #[derive(Debug)]
 pub(crate) struct Unit<M> {
     /// Which group it is of; what all of its workers have in common is kept once, so that a large fleet is small.
     pub(crate) group: usize,
     pub(crate) process_state: ProcessState<M>,
-    /// `None`: it stands alone, or is a hub itself.
+    /// `None` if it has no hub, or is one itself.
     pub(crate) seat: Option<HubSeat>,
     /// An operator has aborted it, or one of its workers.
     pub(crate) aborted: bool,
     /// Which life of the process this is: events of an earlier one are void.
     pub(crate) life: u32,
-    /// When the earliest alarm in the queue rings; `FAR_FUTURE`: there is none.
+    /// When the earliest alarm in the queue rings, or `FAR_FUTURE` if there is none.
     pub(crate) alarm: Instant,
     /// When the machine wants its next tick.
     pub(crate) wake: Option<Instant>,
@@ -134,7 +134,7 @@ pub(crate) struct Unit<M> {
     pub(crate) store: VecDeque<Stored>,
     /// Tasks in the journal: likewise.
     pub(crate) journal: Vec<Noted>,
-    /// Whether the store's resender has a call in flight, and how often it failed in a row.
+    /// Whether the store's sender has a call in flight, and how often it failed in a row.
     pub(crate) resending: bool,
     pub(crate) resend_failures: u32,
     pub(crate) resends: u64,

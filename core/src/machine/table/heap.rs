@@ -6,14 +6,14 @@ use crate::machine::kind::Kind;
 use crate::machine::time::Instant;
 
 impl<S: Storage, M: Kind> Table<S, M> {
-    /// The entry that is due first; `NIL`: none is.
+    /// The entry that is due first, or `NIL` if none is.
     pub(crate) fn first(&self, heap: Heap) -> u16 {
         if M::INDEXED {
             return if self.len(heap) == 0 { NIL } else { self.stands(heap, 0) };
         }
         let mut first = NIL;
         for index in 0..self.capacity() {
-            // Of equal deadlines the first counts, and no entry is due before one that does not exist.
+            // The first of equal deadlines counts, and no entry is due before one that does not exist.
             if self.due(heap, index) < self.due(heap, first) {
                 first = index;
             }

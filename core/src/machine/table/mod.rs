@@ -1,7 +1,7 @@
 //! The table of tasks and its indexes: who is free, who is due first, who holds a key.
 //!
-//! Nothing here scans, but for a lean machine's table: where there are a few entries, a look at each is less code than
-//! an index, and no slower.
+//! Nothing here scans, but for a lean machine's table: with few entries, a look at each is less code than an
+//! index, and no slower.
 
 mod heap;
 mod keys;
@@ -15,9 +15,9 @@ use super::kind::Kind;
 
 /// Entries in caller-chosen storage, with a free list, four heaps of deadlines and a hash index threaded through them.
 ///
-/// Costs: taking, freeing and looking up an entry O(1) (expected, for the hash); a change of a deadline O(log n).
-/// Without indexes ([`Kind::INDEXED`]) a change of a deadline costs nothing, all else O(n): an entry's own state says
-/// what an index would hold of it.
+/// Taking, freeing and looking up an entry costs O(1) (expected, for the hash); a change of a deadline costs
+/// O(log n). Without indexes ([`Kind::INDEXED`]) a change of a deadline costs nothing, all else O(n): an
+/// entry's own state says what an index would hold of it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(

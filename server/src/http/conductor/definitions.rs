@@ -89,7 +89,7 @@ impl TaskDef {
         Self { name: name.to_owned(), ..Self::default() }
     }
 
-    /// Reads one definition of a request; `at`: its place, for the error.
+    /// Reads one definition of a request; `at` is its place, for the error.
     pub(super) fn parse(text: &str, at: usize) -> Result<Self, Refused> {
         let text = json::without_nulls(text).map_err(|error| Refused::unreadable(&error))?;
         let definition: Self = serde_json::from_str(&text).map_err(|error| Refused::unreadable(&error))?;

@@ -20,7 +20,7 @@ pub(crate) fn empty() -> Raw {
     parse("{}").unwrap_or_else(|_| Arc::from(RawValue::NULL.to_owned()))
 }
 
-/// Anything that serialises; `{}` where it does not.
+/// Anything that serialises; `{}` if it does not.
 pub(crate) fn of(value: &impl serde::Serialize) -> Raw {
     serde_json::to_string(value).ok().and_then(|text| parse(&text).ok()).unwrap_or_else(empty)
 }

@@ -23,7 +23,7 @@ pub(crate) enum Change {
 }
 
 impl Conductor {
-    /// Changes a workflow; 409 where its status forbids it.
+    /// Changes a workflow; 409 if its status forbids it.
     pub(crate) fn change(
         &mut self,
         now: Instant,
@@ -69,7 +69,7 @@ impl Conductor {
         self.remember(number);
     }
 
-    /// R-UPDATE-13: its tasks are gone; whoever still works on one is told 404.
+    /// R-UPDATE-13: its tasks are gone, and whoever still works on one is told 404.
     fn restart(&mut self, now: Instant, number: u128) {
         let Some(workflow) = self.workflows.get_mut(&number) else { return };
         workflow.begin_again(now);
@@ -79,7 +79,7 @@ impl Conductor {
         self.go_on(now, number, 0);
     }
 
-    /// R-WORKFLOW-6: polls and results as ever; no timeout, no retry and no next task.
+    /// R-WORKFLOW-6: polls and results as ever, but no timeout, no retry and no next task.
     fn pause(&mut self, number: u128) {
         let Some(workflow) = self.workflows.get_mut(&number) else { return };
         workflow.status = WorkflowStatus::Paused;
@@ -109,7 +109,7 @@ impl Conductor {
         self.drop_workflow(number);
     }
 
-    /// A workflow has ended: it is kept, and the oldest is forgotten where there are too many.
+    /// A workflow has ended: it is kept, and the oldest is forgotten if there are too many.
     pub(super) fn remember(&mut self, number: u128) {
         self.ended.push_back(number);
         while self.ended.len() > self.rules.ended_kept {

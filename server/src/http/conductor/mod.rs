@@ -82,7 +82,7 @@ pub struct TaskCounts {
     pub scheduled: u64,
     /// Deliveries to workers.
     pub delivered: u64,
-    /// Of them, deliveries of a task that had been delivered before.
+    /// Those of them that delivered a task that had been delivered before.
     pub redelivered: u64,
     /// Tasks ended: the sum of the five below.
     pub ended: u64,
@@ -104,7 +104,7 @@ pub struct TaskCounts {
     pub extended: u64,
     /// Results with a final status that arrived, those among them that a fault kept from having an effect.
     pub results: u64,
-    /// Of them, results for a task that had sent one before.
+    /// Those of them for a task that had sent one before.
     pub repeated_results: u64,
 }
 
@@ -159,7 +159,7 @@ impl Conductor {
 
     // ---------------------------------------------------------------- polls
 
-    /// A poll; `None`: it waits, and ends in [`Conductor::advance`].
+    /// A poll. `None` means that it waits, and ends in [`Conductor::advance`].
     pub(crate) fn poll(
         &mut self,
         now: Instant,

@@ -9,7 +9,7 @@ pub struct Refused {
     pub status: u16,
     /// What the body's `message` says.
     pub message: String,
-    /// `validationErrors`: path, message and, where it was there, the value.
+    /// `validationErrors`: path, message and, if it was there, the value.
     pub(crate) invalid: Vec<(String, String, Option<String>)>,
     /// What the body's `retryable` says.
     pub(crate) retryable: bool,

@@ -36,7 +36,7 @@ pub(crate) struct Gist {
 /// What a request wants of a task.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Matter {
-    /// A report, with its status where that is a known word.
+    /// A report, with its status if that is a known word.
     Report(Option<Status>),
     /// More time.
     Extension,
@@ -45,7 +45,7 @@ pub(crate) enum Matter {
 }
 
 impl Gist {
-    /// Of the body of an update.
+    /// Reads the body of an update.
     pub(crate) fn from_update(text: &str) -> Option<Self> {
         let members = json::members(text).ok()?;
         let extends = scalar(&members, "extendLease").is_some_and(|flag| flag == "true");
@@ -54,7 +54,7 @@ impl Gist {
         Some(Self { task: scalar(&members, "taskId")?, matter })
     }
 
-    /// Of a read of a task.
+    /// Makes the gist of a read of a task.
     pub(crate) fn from_read(id: &str) -> Self {
         Self { task: id.to_owned(), matter: Matter::Read }
     }

@@ -43,7 +43,7 @@ struct Wire<'a> {
 }
 
 impl Conductor {
-    /// Starts a workflow: its first task is scheduled before the answer; its id.
+    /// Starts a workflow, whose first task is scheduled before the answer, and returns its id.
     pub(crate) fn start(&mut self, now: Instant, start: Start<'_>) -> Result<String, Refused> {
         let Start { name, version, input, correlation_id, task_to_domain } = start;
         let versions = self.workflow_defs.get(&name);
@@ -256,7 +256,7 @@ impl Conductor {
         }
     }
 
-    /// R-RETRY-1: a retry is a new task with a new id; input and reason are those of the one that failed.
+    /// R-RETRY-1: a retry is a new task with a new id, and the input and reason of the one that failed.
     pub(super) fn retried(&mut self, now: Instant, key: TaskKey, next: TaskKey) {
         let Some(old) = self.tasks.get_mut(&key) else { return };
         old.retried = true;
@@ -339,7 +339,7 @@ impl Conductor {
 }
 
 impl Task {
-    /// The output, also where it lies in the external storage.
+    /// The output, also if it lies in the external storage.
     fn output_in_full(&self, conductor: &Conductor) -> Raw {
         let stored = self.output_path.as_deref().and_then(|path| conductor.stored(path));
         stored.unwrap_or_else(|| Raw::clone(&self.output))

@@ -1,4 +1,5 @@
-//! Tasks with what the model server does not keep: ids, payloads, logs, times; and how they look on the wire.
+//! Tasks with what the model server does not keep (ids, payloads, logs, times), and how they look on the
+//! wire.
 
 use std::fmt::Write as _;
 
@@ -45,7 +46,7 @@ impl Status {
         })
     }
 
-    /// Whether nothing follows.
+    /// Returns whether nothing follows.
     #[must_use]
     pub const fn is_final(self) -> bool {
         !matches!(self, Self::Scheduled | Self::InProgress)
@@ -75,11 +76,11 @@ pub struct Log {
     pub log: String,
     /// Whose it is.
     pub task_id: String,
-    /// Milliseconds since 1970; 0 where the sender gave none.
+    /// Milliseconds since 1970; 0 if the sender gave none.
     pub created_time: u64,
 }
 
-/// What has been asked about one task, also where a fault kept it from having an effect.
+/// What has been asked about one task, also if a fault kept it from having an effect.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Received {
     /// Results with a final status; more than one for a task are repeats.

@@ -42,7 +42,7 @@ impl Conductor {
         } else {
             self.counts.note(task, status);
         }
-        // R-UPDATE-2: the first final result wins; whatever follows is accepted and changes nothing.
+        // R-UPDATE-2: the first final result wins, and whatever follows is accepted and changes nothing.
         if task.status.is_final() {
             self.counts.ignored_reports += 1;
             return Ok(status.is_final());
@@ -95,7 +95,8 @@ impl Conductor {
         Ok(())
     }
 
-    /// A result by workflow, reference and status; the task's id, or `None`: none of that name has not ended.
+    /// Takes a result by workflow, reference and status. Returns the task's id, or `None` if all of that name
+    /// have ended.
     pub(crate) fn update_by_reference(
         &mut self,
         now: Instant,

@@ -134,7 +134,7 @@ impl Oracles {
     ) {
         let full = self.hubs.get(index).is_some_and(|hub| hub.calls() >= usize::from(hub.policy.max_calls));
         if full && step.action.call().is_some() {
-            // Somebody may have given up its calls by the clock alone.
+            // Somebody may have given up its calls by nothing but the clock.
             let members = self.hubs.get(index).map_or_else(Vec::new, |hub| hub.members.clone());
             for other in members.into_iter().filter(|other| *other != worker) {
                 self.hear(index, step, other, &Input::Tick);

@@ -39,7 +39,7 @@ impl Oracles {
         Self::from_oracles(setting, oracles)
     }
 
-    /// The judge of hostile inputs alone (S19).
+    /// Makes only the judge of hostile inputs (S19).
     #[must_use]
     pub fn hostile(setting: Setting) -> Self {
         let oracles: Vec<Box<dyn Oracle>> =
@@ -78,17 +78,17 @@ impl Oracles {
         self.probes = Some(Probes::default());
     }
 
-    /// The situations met.
+    /// Takes the situations met.
     pub fn take_probes(&mut self) -> Probes {
         self.probes.take().unwrap_or_default()
     }
 
-    /// The names of the rules that are judged.
+    /// Returns the names of the rules that are judged.
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
         self.oracles.iter().map(|oracle| oracle.name())
     }
 
-    /// The names of the rules that cannot be judged without seeing the server.
+    /// Returns the names of the rules that cannot be judged without seeing the server.
     #[must_use]
     pub fn skipped(&self) -> Vec<&'static str> {
         let judged: Vec<_> = self.names().collect();
@@ -102,7 +102,7 @@ impl Oracles {
         names
     }
 
-    /// What the record says of each worker so far.
+    /// Returns what the record says of each worker so far.
     #[must_use]
     pub fn models(&self) -> &[Model] {
         &self.models
@@ -133,7 +133,7 @@ impl Oracles {
         found
     }
 
-    /// The run is over.
+    /// Tells that the run is over.
     ///
     /// # Errors
     /// A rule was broken, or is by what has not happened.
@@ -144,7 +144,7 @@ impl Oracles {
         self.finish_all(at).into_iter().next().map_or(Ok(()), Err)
     }
 
-    /// The rules that are broken by what has not happened when the run is over.
+    /// Returns the rules that are broken by what has not happened when the run is over.
     pub fn finish_all(&mut self, at: Instant) -> Vec<Violation> {
         let mut found = Vec::new();
         for oracle in &mut self.oracles {
@@ -214,7 +214,7 @@ impl Oracles {
         }
     }
 
-    /// What a clock must show at a true time, where that is known, and whether a step may be told less.
+    /// What a clock must show at a true time, if that is known, and whether a step may be told less.
     fn shows(&self, number: u32, at: Instant, input: &Input) -> Option<(Instant, bool)> {
         let clocks = self.setting.clocks.as_ref()?;
         Some((clocks.shows(number, at)?, clocks.may_go_back() && *input != Input::Tick))

@@ -109,7 +109,7 @@ pub(super) fn workers(random: &mut Random, heal: u64) -> Vec<Workers> {
                 start_at: millis(random.below(3_000)),
                 stagger: millis(random.below(1_000)),
                 drain_at: random.percent(30).then(|| secs(random.between(10, heal))),
-                // Of a worker that never ends it is taken back below.
+                // It is taken back below for a worker that never ends.
                 restart_after: Some(millis(random.between(0, 20_000))),
                 clock_skew_ppm: i64::try_from(random.below(2_001)).unwrap_or(0) - 1_000,
             }

@@ -6,8 +6,8 @@ use crate::random::Random;
 use crate::scenario::Tasks;
 use crate::scenario::model::{Arrival, Processes, Scenario, VERSION, Workers};
 
-/// Makes the scenario of a seed: one or two processes, some in several copies, each with workers of up to four queues,
-/// and sometimes workers that stand alone beside them. A seventh of the seeds has no fault.
+/// Makes the scenario of a seed: one or two processes, some in several copies, each with workers of up to
+/// four queues, and sometimes workers outside beside them. A seventh of the seeds has no fault.
 pub(super) fn processes(seed: u64) -> Scenario {
     let mut random = Random::stream(seed, 0x9c0c);
     let heal = random.between(60, 400);

@@ -18,7 +18,7 @@ pub enum Profile {
 }
 
 impl Profile {
-    /// Its name on the command line.
+    /// Returns its name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

@@ -34,7 +34,7 @@ pub(super) fn axis(svg: &mut String, scale: Scale, height: u32) {
     }
 }
 
-/// A text to the right of a place, or to its left where `room` pixels would not be enough.
+/// A text to the right of a place, or to its left if `room` pixels would not be enough.
 fn beside(x: f64, room: f64, gap: f64, class: &str, y: u32, text: &str) -> String {
     let text = escape(text);
     if x + room <= WIDTH {
@@ -44,7 +44,7 @@ fn beside(x: f64, room: f64, gap: f64, class: &str, y: u32, text: &str) -> Strin
     }
 }
 
-/// Faults as bands behind everything; where some overlap there is one band, and each has its own row.
+/// Faults as bands behind everything; if some overlap there is one band, and each has its own row.
 pub(super) fn bands(svg: &mut String, line: &Timeline, scale: Scale, height: u32) {
     let faults = line.spans.iter().filter(|span| span.kind == Kind::Fault);
     let mut bands: Vec<(Instant, Instant)> =

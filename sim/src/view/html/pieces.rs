@@ -22,7 +22,7 @@ struct Piece<'a> {
     failed: usize,
 }
 
-/// Draws all spans; where there are too many, says what was drawn together.
+/// Draws all spans; if there are too many, says what was drawn together.
 pub(super) fn draw(svg: &mut String, line: &Timeline, scale: Scale, layout: &Layout) -> Option<String> {
     let spans: Vec<&Span> = line.spans.iter().filter(|span| layout.place(span.row, None).is_some()).collect();
     // Pieces of one kind that are nearer than this, in pixels, are one.

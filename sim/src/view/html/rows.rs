@@ -103,7 +103,7 @@ impl Layout {
         self.height += height;
     }
 
-    /// The top and the height of what is drawn on a row; `None`: the row is not drawn.
+    /// The top and the height of what is drawn on a row, or `None` if the row is not drawn.
     pub(super) fn place(&self, row: Row, kind: Option<Kind>) -> Option<(u32, u32)> {
         // A lease runs below its entry.
         let (process, which) = row;
