@@ -59,7 +59,7 @@ fn the_extension_of_an_earlier_task_of_the_place_keeps_the_next_one_waiting_and_
     let (poll, ..) = bench.is_poll(poll);
     bench.run(poll, 2, Some(secs(10)));
     let _ = bench.ok(poll);
-    let wait = waits(bench.at(16_500).tick()).unwrap();
+    let wait = waits(bench.at(17_500).tick()).unwrap();
     assert_eq!(wait.as_millis(), 19_000, "the old extension is still in flight: the lease would end");
     let _ = extended(bench.ok(old));
 }

@@ -43,6 +43,42 @@ fn every_failure_but_a_rejection_is_retried() {
     }
 }
 
+/// A worker whose first result was accepted at 1,000 ms, and whose second is reported at that time.
+fn reported_after_an_acceptance(policy: Policy, at: u64) -> (Bench<4>, downbeat_core::machine::CallId) {
+    let mut bench = Bench::<4>::new(Policy { concurrency: 2, ..policy });
+    let (poll, ..) = bench.polls();
+    let (first, second) = (bench.run(poll, 1, None), bench.run(poll, 2, None));
+    let _ = bench.control(downbeat_core::machine::Control::Pause);
+    let _ = bench.ok(poll);
+    let (accepted, ..) = updated(bench.at(990).finish(first));
+    let _ = bench.at(1_000).ok(accepted);
+    let (call, ..) = updated(bench.at(at).finish(second));
+    (bench, call)
+}
+
+#[test]
+fn while_other_results_are_accepted_a_report_is_tried_again_after_5_seconds() {
+    for fault in [Fault::Unknown, Fault::Throttled, Fault::Server, Fault::Internal] {
+        let (mut bench, call) = reported_after_an_acceptance(policy(), 10_999);
+        assert_eq!(waits(bench.reply(call, failed(fault))).unwrap().as_millis(), 15_999, "{fault:?}");
+        let _ = updated(bench.only_at(15_999_000));
+        let (mut bench, call) = reported_after_an_acceptance(policy(), 11_000);
+        assert_eq!(waits(bench.reply(call, failed(fault))).unwrap().as_millis(), 21_000, "{fault:?}");
+    }
+}
+
+#[test]
+fn that_shortens_no_retry_after_and_hurries_nothing_into_a_store_without_a_journal() {
+    let (mut bench, call) = reported_after_an_acceptance(policy(), 2_000);
+    let until = waits(bench.reply(call, asked(Fault::Throttled, secs(20)))).unwrap();
+    assert!((22_000..=24_000).contains(&until.as_millis()), "{until:?}");
+    let (mut bench, call) = reported_after_an_acceptance(Policy { store: true, ..policy() }, 2_000);
+    assert_eq!(waits(bench.reply(call, failed(Fault::Throttled))).unwrap().as_millis(), 12_000);
+    let journaled = Policy { store: true, journaled: true, ..policy() };
+    let (mut bench, call) = reported_after_an_acceptance(journaled, 2_000);
+    assert_eq!(waits(bench.reply(call, failed(Fault::Throttled))).unwrap().as_millis(), 7_000);
+}
+
 #[test]
 fn retry_after_delays_a_report_beyond_its_schedule() {
     let (mut bench, entry) = paused(policy());

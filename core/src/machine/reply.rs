@@ -23,7 +23,7 @@ const EXTEND_RETRY: (u64, u64) = (50_000, 30_000_000);
 /// A result that a server which is well otherwise has refused so often is replaced by a report that the task failed.
 const REFUSALS: u8 = 6;
 /// The next try of it comes so soon if other results are accepted, in microseconds.
-const REFUSED_PAUSE: u64 = 5_000_000;
+const OTHERS_PAUSE: u64 = 5_000_000;
 /// Other results count as accepted if one was within this time, in microseconds.
 const OTHERS: u64 = 10_000_000;
 /// After so many refusals of both the machine gives it up, if there is no store.
@@ -311,10 +311,13 @@ impl<S: Storage, M: Kind> Machine<S, M> {
             report.unauthorized = report.unauthorized.saturating_add(1);
         } else {
             report.count_failure(&mut cx!(self), sent, error);
+            let others =
+                self.accepted > Instant::ZERO && self.accepted.saturating_add_micros(OTHERS) > self.now;
+            if !ruby && others {
+                report.hurry(&cx!(self), error);
+            }
             if !ruby && well {
-                let others =
-                    self.accepted > Instant::ZERO && self.accepted.saturating_add_micros(OTHERS) > self.now;
-                report.count_refusal(&cx!(self), error, others);
+                report.count_refusal(&cx!(self), error);
             }
         }
         let (due, attempt) = (report.at, report.attempt);
@@ -516,15 +519,21 @@ impl Report {
         };
     }
 
+    /// Other results are accepted meanwhile: a longer wait brings nothing, and the lease has to be kept for it. What goes
+    /// to a store after a few tries, without a journal, is not hurried there.
+    fn hurry<M: Kind>(&mut self, cx: &Cx<'_, M>, error: &CallError) {
+        let stays = cx.policy.journaled || !cx.policy.store;
+        if self.is_final() && error.retry_after.is_none() && (stays || is_refusal(error.fault)) {
+            self.at = self.at.min(cx.now.saturating_add_micros(OTHERS_PAUSE));
+        }
+    }
+
     /// The server answers, and refuses this very result. After enough of that the machine tries a report that
     /// the task failed at once behind each refusal of the result, so that both were asked of the same server
     /// at the same time.
-    ///
-    /// `others`: other results are accepted meanwhile, so that waiting longer brings nothing.
-    fn count_refusal<M: Kind>(&mut self, cx: &Cx<'_, M>, error: &CallError, others: bool) {
+    fn count_refusal<M: Kind>(&mut self, cx: &Cx<'_, M>, error: &CallError) {
         let (now, policy) = (cx.now, cx.policy);
-        let of_this = matches!(error.fault, Fault::Internal | Fault::Forbidden)
-            || M::Flaw::POISON_TOO_SOON && error.fault == Fault::Server;
+        let of_this = is_refusal(error.fault) || M::Flaw::POISON_TOO_SOON && error.fault == Fault::Server;
         if !of_this || !self.is_final() {
             return;
         }
@@ -533,9 +542,6 @@ impl Report {
             self.mark = self.mark.saturating_add_micros(more);
         }
         self.refused = self.refused.saturating_add(1);
-        if others && error.retry_after.is_none() {
-            self.at = self.at.min(now.saturating_add_micros(REFUSED_PAUSE));
-        }
         if self.instead == Some(Instead::Refused) {
             self.instead = None;
         } else if self.instead.is_none() && self.refused >= REFUSALS && !M::Flaw::POISON_FOR_EVER {
@@ -543,4 +549,9 @@ impl Report {
             self.at = now;
         }
     }
+}
+
+/// Whether the server was well and refused this very report.
+const fn is_refusal(fault: Fault) -> bool {
+    matches!(fault, Fault::Internal | Fault::Forbidden)
 }

@@ -289,6 +289,7 @@ impl Model {
         if let Some(held) = self.entries.get_mut(usize::from(entry.index())).and_then(Option::as_mut) {
             held.reporting = false;
             held.store_failed = true;
+            held.store_waits = false;
             held.store_by = store_by;
             held.report = Range::at(due);
         }
@@ -476,6 +477,7 @@ impl Model {
             report: Range::at(latest),
             give_back_until: give_back_until(sent, &task),
             store_failed: false,
+            store_waits: false,
             lease,
             extend,
             lapses: sent.saturating_add(lease),

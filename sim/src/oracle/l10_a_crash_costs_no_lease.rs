@@ -81,6 +81,10 @@ impl Oracle for ACrashCostsNoLease {
         if !model.alive || self.journals.get(worker as usize).is_none_or(|journal| *journal == Journal::Off) {
             return;
         }
+        // Until it starts anew it can do nothing.
+        if let Some(started) = self.started.get_mut(worker as usize) {
+            *started = Instant::FAR_FUTURE;
+        }
         let back = model.latest.saturating_add(EARLY);
         let in_hand = model.all().filter(|held| held.outcome.is_none() && !held.ended && !held.recalled);
         for held in in_hand.filter(|held| held.give_back_until > back) {

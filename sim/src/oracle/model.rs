@@ -223,6 +223,8 @@ pub struct HeldTask {
     pub give_back_until: Instant,
     /// The store did not take it.
     pub store_failed: bool,
+    /// A refusal of it has put its time for the store off, or may have.
+    pub(super) store_waits: bool,
     /// The server delivered it again: its yield was accepted.
     pub settled: bool,
     /// Length of its lease, or zero if there is none to keep.
@@ -270,6 +272,7 @@ impl HeldTask {
             store_by: Instant::FAR_FUTURE,
             give_back_until: Instant::FAR_FUTURE,
             store_failed: true,
+            store_waits: false,
             settled: false,
             lease: Duration::ZERO,
             extend: Range::OPEN,

@@ -9,8 +9,8 @@ use super::model::HeldTask;
 
 /// After so many refusals of a result by a well server, a report that the task failed takes its place.
 pub(super) const REFUSALS: u16 = 6;
-/// The next try of such a result comes so soon if others are accepted: if one was within the second of these.
-const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+/// The next try of a result comes so soon if others are accepted: if one was within the second of these.
+const OTHERS_PAUSE: Duration = Duration::from_secs(5);
 pub(super) const OTHERS: Duration = Duration::from_secs(10);
 
 impl HeldTask {
@@ -50,24 +50,20 @@ impl HeldTask {
             self.report = self.report.max(asked);
         }
         let of_this = matches!(error.fault, Fault::Internal | Fault::Forbidden) && self.is_final();
+        let stays = policy.journaled || !policy.store;
+        let hurries = others && error.retry_after.is_none() && self.is_final() && (stays || of_this);
+        if hurries && policy.rules != Rules::RubySdk {
+            let soon = latest.saturating_add(OTHERS_PAUSE);
+            self.report = Range { lo: self.report.lo.min(soon), hi: self.report.hi.min(soon) };
+        }
         if !of_this || policy.rules == Rules::RubySdk || failing == Some(true) {
             return;
         }
         let sure = failing == Some(false);
-        if self.refused.1 == 0 || (self.refused.0 == 0 && sure) {
-            // It goes to the store later; when exactly, only if it is known which refusals count.
-            self.store_by = match self.store_by {
-                Instant::FAR_FUTURE => Instant::FAR_FUTURE,
-                by if self.refused.1 == 0 && !policy.journaled => by.saturating_add(policy.store_after * 2),
-                by => by,
-            };
-        }
-        if others && error.retry_after.is_none() {
-            let soon = latest.saturating_add(REFUSED_PAUSE);
-            self.report.lo = self.report.lo.min(soon);
-            if sure {
-                self.report.hi = self.report.hi.min(soon);
-            }
+        // It goes to the store later, from the first refusal that counts on. Which that is may not be known.
+        if self.refused.0 == 0 && !self.store_waits && !policy.journaled {
+            self.store_by = self.store_by.saturating_add(policy.store_after * 2);
+            self.store_waits = true;
         }
         self.refused = (self.refused.0 + u16::from(sure), self.refused.1 + 1);
         if self.instead == Some(Instead::Refused) {

@@ -23,6 +23,8 @@ pub(super) struct NoResultLost {
     stores_fill: bool,
     /// Results that are in a journal, and neither with the server nor given up.
     kept: BTreeMap<TaskKey, u32>,
+    /// Results that an abort has cut off: they may be in a journal all the same.
+    cut_off: BTreeSet<TaskKey>,
     /// Tasks that have ended, or whose workflows have: a second delivery of one may end once more.
     ended: BTreeSet<TaskKey>,
 }
@@ -37,6 +39,7 @@ impl NoResultLost {
             journals: setting.journals.clone(),
             stores_fill: setting.stores_fill,
             kept: BTreeMap::new(),
+            cut_off: BTreeSet::new(),
             ended: BTreeSet::new(),
         }
     }
@@ -50,6 +53,7 @@ impl NoResultLost {
             return Ok(());
         };
         if self.kept.contains_key(&held.key)
+            || self.cut_off.contains(&held.key)
             || self.ended.contains(&held.key)
             || held.recalled
             || held.ended
@@ -90,7 +94,10 @@ impl Oracle for NoResultLost {
         if let Action::Discard { entry, .. } | Action::Adopt { entry, .. } = *step.action
             && let Some(held) = model.held(entry)
         {
-            self.kept.remove(&held.key);
+            let was_kept = self.kept.remove(&held.key).is_some();
+            if was_kept && matches!(step.action, Action::Discard { why: Loss::Aborted, .. }) {
+                self.cut_off.insert(held.key);
+            }
         }
         match *step.action {
             Action::Update { call, .. } | Action::Spill { call, .. } => {

@@ -17,6 +17,8 @@ pub(super) struct OneEffect {
     said: BTreeMap<(TaskKey, u32), Report>,
     /// Tasks that were reported as failed in their outcomes' place: a repeat from a store says the outcome.
     replaced: BTreeSet<TaskKey>,
+    /// Tasks whose report was under way when its process died: it may arrive after the next run's.
+    under_way: BTreeSet<TaskKey>,
 }
 
 impl Oracle for OneEffect {
@@ -48,6 +50,11 @@ impl Oracle for OneEffect {
         Ok(())
     }
 
+    fn life(&mut self, _: u32, model: &Model) {
+        let under_way = model.all().filter(|held| held.reporting);
+        self.under_way.extend(under_way.map(|held| held.key));
+    }
+
     fn server(&mut self, _: Instant, effect: &Effect, _: &[Model]) -> Verdict {
         let Effect::Reported { key, worker, report, applied, .. } = *effect else { return Ok(()) };
         if report == Report::Yield {
@@ -57,10 +64,14 @@ impl Oracle for OneEffect {
             return Err(format!("task {:032x} ended twice at the server", key.to_u128()));
         }
         match self.said.insert((key, worker), report) {
-            Some(before) if before != report && !self.replaced.contains(&key) => Err(format!(
-                "worker {worker} reported task {:032x} as {before:?} and then as {report:?}",
-                key.to_u128()
-            )),
+            Some(before)
+                if before != report && !self.replaced.contains(&key) && !self.under_way.contains(&key) =>
+            {
+                Err(format!(
+                    "worker {worker} reported task {:032x} as {before:?} and then as {report:?}",
+                    key.to_u128()
+                ))
+            }
             _ => Ok(()),
         }
     }

@@ -161,6 +161,17 @@ impl<M: Kind> World<'_, M> {
         }
     }
 
+    /// A task is about to be given back that may be noted as in hand: it was delivered a second time. It must not be given back
+    /// after a crash too.
+    pub(super) fn before_give_back(&mut self, worker: u32, key: TaskKey) {
+        let host = self.host(worker);
+        if let Some(noted) = self.unit_mut(host).and_then(|unit| unit.noted_mut(key))
+            && noted.state == Note::Leased
+        {
+            noted.state = Note::Yielding;
+        }
+    }
+
     /// A report has left.
     pub(super) fn after_report(&mut self, worker: u32) {
         let host = self.host(worker);

@@ -123,7 +123,10 @@ impl<M: Kind> World<'_, M> {
                 });
                 self.after_report(worker);
             }
-            Action::GiveBack { call, key } => self.send(worker, call, None, Request::GiveBack { key }, limit),
+            Action::GiveBack { call, key } => {
+                self.before_give_back(worker, key);
+                self.send(worker, call, None, Request::GiveBack { key }, limit);
+            }
             Action::Spill { call, entry, instead } => self.save(worker, call, entry, instead),
             Action::Recall { entry, why } => self.recall(worker, entry, why),
             Action::Adopt { entry, key } => self.adopt(worker, entry, key),

@@ -255,7 +255,12 @@ impl Performer {
     pub(super) fn give_back(&mut self, worker: u16, slots: &WorkerSlots, call: CallId, key: TaskKey) {
         let shared = Arc::clone(&self.shared);
         let facts = slots.surplus(key);
+        let delivery = shared.notes().map(crate::store::Store::deliveries);
         let meaning = match &facts {
+            // It may have been in hand before, and noted as such: a later runner must not give it back once more (S4).
+            Some(facts) if !shared.note_yield(facts) => {
+                Err(CallFailure::said(Fault::Throttled, "the store cannot note the give-back of a task"))
+            }
             Some(facts) => {
                 let body = give_back_body(facts, &slots.worker_id);
                 let deadline =
@@ -266,6 +271,9 @@ impl Performer {
         };
         if meaning.is_ok() {
             count(&shared.counts.given_back);
+            if let (Some(store), Some(facts), Some(delivery)) = (shared.notes(), &facts, delivery) {
+                store.delivery_ended(&facts.task_id, delivery);
+            }
         }
         shared.tell(replied(worker, call, reply(&meaning)));
         // Where it had no effect the machine may ask for it again.
