@@ -67,7 +67,7 @@ const SAID: [(&str, &str, &str); 31] = [
     ("TASK_TIME_MAX", "/$defs/PolicyChoice/properties/store_after/description", "30d"),
     ("TASK_TIME_MAX", "/$defs/PolicyChoice/properties/ask_interval/description", "30d"),
     ("TASK_TIME_MAX", "/$defs/Tasks/properties/poll_timeout/description", "30d"),
-    ("LEASE_MIN", "/$defs/Tasks/properties/poll_timeout/description", "at least 1s"),
+    ("LEASE_MIN", "/$defs/Tasks/properties/poll_timeout/description", "At least 1s"),
     ("CALL_TIME_MAX", "/$defs/Network/properties/latency/description", "1h"),
     ("TOKEN_LIFE_MIN", "/$defs/Server/properties/token_life/description", "at least 1s"),
     ("LEASE_MIN", "/$defs/Tasks/properties/response_timeout/description", "at least 1s"),
