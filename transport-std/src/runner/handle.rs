@@ -71,7 +71,7 @@ impl Handle {
     }
 
     fn control(&self, task: &str, control: Control) -> usize {
-        let workers = (0..).zip(&self.shared.workers).filter(|(_, slots)| slots.task == task);
+        let workers = (0..).zip(&*self.shared.workers).filter(|(_, slots)| slots.task == task);
         workers
             .map(|(worker, slots)| {
                 if control == Control::Pause {

@@ -9,6 +9,7 @@ mod credentials;
 mod external;
 mod handle;
 mod held_task;
+mod hub_core;
 mod journal;
 mod leftover;
 mod perform;
@@ -21,6 +22,7 @@ mod shared;
 mod signals;
 mod slots;
 mod start;
+mod sync;
 mod thread;
 
 use std::net::SocketAddr;

@@ -10,6 +10,7 @@ use super::condition::Condition;
 use super::counts::{Counts, count};
 use super::credentials::Credentials;
 use super::held_task::{HeldTask, Report};
+use super::hub_core::HubCore;
 use super::scheduler::Scheduler;
 use super::slots::WorkerSlots;
 use crate::clock::{StdClock, unix_millis};
@@ -23,8 +24,8 @@ use crate::transport::{Factory, Storage};
 /// All but the hub, which is in `scheduler`.
 pub(crate) struct Shared {
     pub(crate) clock: StdClock,
-    pub(crate) scheduler: Scheduler,
-    pub(crate) workers: Box<[WorkerSlots]>,
+    pub(crate) scheduler: Scheduler<HubCore>,
+    pub(crate) workers: Arc<[WorkerSlots]>,
     pub(crate) transports: Factory,
     /// Reads inputs that the server keeps elsewhere.
     pub(crate) storage: Storage,

@@ -8,6 +8,7 @@ use downbeat_core::machine::{Clock, Control, Hub, HubInput, HubPolicy, Input, LO
 use super::condition::Condition;
 use super::counts::Counts;
 use super::handle::{Handle, Running};
+use super::hub_core::HubCore;
 use super::leftover::{self, EndProcess};
 use super::scheduler::Scheduler;
 use super::shared::Shared;
@@ -16,7 +17,7 @@ use super::{OwnTransport, Runner, admin, resend, signals};
 use crate::clock::{StdClock, unix_millis};
 use crate::context::NoteProcess;
 use crate::error::Error;
-use crate::hub::{BoxedMachine, BoxedMember};
+use crate::hub::{BoxedHub, BoxedMachine, BoxedMember};
 use crate::metrics::{Metrics, Name};
 use crate::record::{RecordHeader, Recorder};
 use crate::store::{Journal, Left, Recovered, Store};
@@ -48,13 +49,15 @@ impl Runner {
         let paused: Vec<bool> = self.workers.iter().map(|worker| worker.paused).collect();
         let (store, recovered) = self.open_store(&url)?;
         self.make_room(&recovered);
-        let scheduler = self.scheduler(&clock)?;
+        let seed = seed();
+        let (hub, most_threads) = self.hub(seed)?;
+        let recorder = self.recorder(seed, &clock)?;
         let worker_id = self.worker_id.take().unwrap_or_else(host_and_process);
-        let workers: Box<[WorkerSlots]> = std::mem::take(&mut self.workers)
+        let workers: Arc<[WorkerSlots]> = std::mem::take(&mut self.workers)
             .into_iter()
             .map(|worker| WorkerSlots::new(worker, &worker_id))
             .collect();
-        for slots in &workers {
+        for slots in &*workers {
             check_names(slots)?;
         }
         let refused = |cause| Error::System { what: "the admin endpoint's address", cause };
@@ -63,7 +66,7 @@ impl Runner {
         let shared = Arc::new(Shared {
             note_process: store.as_ref().map(note_process),
             clock,
-            scheduler,
+            scheduler: Scheduler::new(HubCore::new(hub, recorder, Arc::clone(&workers)), most_threads),
             workers,
             transports,
             storage,
@@ -121,10 +124,9 @@ impl Runner {
     }
 
     /// The hub with its machines, and the bound of its threads.
-    fn scheduler(&self, clock: &StdClock) -> Result<Scheduler, Error> {
+    fn hub(&self, seed: u64) -> Result<(BoxedHub, usize), Error> {
         let mut members = Vec::new();
         let mut slots = 0;
-        let seed = seed();
         for (worker, number) in self.workers.iter().zip(1_u64..) {
             slots += usize::from(worker.policy.concurrency);
             members.push(self.member(worker, seed.wrapping_add(number))?);
@@ -139,8 +141,7 @@ impl Runner {
         };
         let of_all = |cause| Error::Policy { task: "*".to_owned(), cause };
         let hub = Hub::new(members.into_boxed_slice(), policy, seed).map_err(of_all)?;
-        let recorder = self.recorder(seed, clock)?;
-        Ok(Scheduler::new(hub, recorder, slots + usize::from(self.max_calls) + SPARE_THREADS))
+        Ok((hub, slots + usize::from(self.max_calls) + SPARE_THREADS))
     }
 
     fn recorder(&self, seed: u64, clock: &StdClock) -> Result<Option<Recorder>, Error> {
@@ -204,7 +205,7 @@ fn launch(
     }
     shared.start_threads().map_err(refused("the first thread"))?;
     rest.see_to(shared, end_process).map_err(refused("a thread for an earlier run's tasks"))?;
-    for slots in &shared.workers {
+    for slots in &*shared.workers {
         tracing::info!(worker = slots.task, domain = slots.domain, worker_id = slots.worker_id, "polling");
     }
     Ok(Running { handle })

@@ -1,26 +1,50 @@
 //! The threads: interchangeable performers of what the scheduler has.
-//!
-//! A thread takes a job, performs it outside the lock, and tells the hub what came of it. One idle thread, the leader,
-//! waits for the hub's deadline; the others wait to be woken. A thread that takes a job sees to it that somebody is there
-//! for the other jobs and for the deadline, and starts a thread where nobody is.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, MutexGuard};
-use std::thread::{self, Thread, ThreadId};
+use std::sync::Arc;
 use std::time::Duration;
 
 use downbeat_core::machine::{
-    Action, CallError, Clock, Fault, HubAction, HubInput, Input, Instant, RecallReason,
+    Action, Answer, CallError, Clock as _, Fault, HubAction, HubInput, Input, Instant, RecallReason,
 };
 
+use super::hub_core::HubCore;
 use super::performer::Performer;
-use super::scheduler::{Engine, LeaseReply};
+use super::scheduler::{self, Owner, Scheduler, Step};
 use super::shared::Shared;
-use crate::context::lock;
 use crate::metrics::Name;
 
 /// How long a thread waits after an unexpected error before it goes on.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
+
+/// What became of the answer to a lease.
+pub(crate) enum LeaseReply {
+    /// It is a job now.
+    Job,
+    /// Nothing is to be done.
+    Dropped,
+    /// It is to be done when the answer has been read to its end.
+    Later,
+}
+
+/// `Ok` for the machine.
+pub(crate) const DONE: Result<Answer, CallError> = Ok(Answer::Done);
+
+impl Owner for Arc<Shared> {
+    type Core = HubCore;
+
+    fn scheduler(&self) -> &Scheduler<HubCore> {
+        &self.scheduler
+    }
+
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn perform_all(self) {
+        perform_all(&self);
+    }
+}
 
 impl Shared {
     /// Tells the hub what happened. What it asks for becomes jobs, the first of them for the calling performer.
@@ -30,32 +54,18 @@ impl Shared {
 
     /// As [`Shared::tell`], with jobs that were put off until now.
     pub(crate) fn tell_after(self: &Arc<Self>, put_off: Vec<HubAction>, input: HubInput) {
-        let mut engine = lock(&self.scheduler.engine);
-        engine.jobs.extend(put_off);
-        engine.tell(&self.workers, self.clock.now(), input);
-        self.staff(&mut engine, 1);
+        scheduler::tell(self, put_off, || true, input);
     }
 
     /// As [`Shared::tell`], unless `still` says that it is not so any more; whether it was told. Nothing can come between
     /// the two: what `still` looks at changes while the hub is stepped.
     pub(crate) fn tell_if(self: &Arc<Self>, still: impl FnOnce() -> bool, input: HubInput) -> bool {
-        let mut engine = lock(&self.scheduler.engine);
-        if !still() {
-            return false;
-        }
-        engine.tell(&self.workers, self.clock.now(), input);
-        self.staff(&mut engine, 1);
-        true
+        scheduler::tell(self, Vec::new(), still, input)
     }
 
     /// Tells the hub something from a thread that is no performer.
     pub(crate) fn tell_from_outside(self: &Arc<Self>, input: HubInput) {
-        let mut engine = lock(&self.scheduler.engine);
-        engine.tell(&self.workers, self.clock.now(), input);
-        self.staff(&mut engine, 0);
-        if engine.stopped {
-            self.dismiss(&mut engine);
-        }
+        scheduler::tell_from_outside(self, input);
     }
 
     /// Tells the hub of a task. `keep` is shown what is to be done with that very task, and files its payload before
@@ -66,117 +76,30 @@ impl Shared {
         input: Input,
         keep: impl FnOnce(Action) -> LeaseReply,
     ) -> Option<HubAction> {
-        let mut engine = lock(&self.scheduler.engine);
-        let action = engine.step(self.clock.now(), HubInput::Worker { worker, input });
-        let kept = match action {
-            HubAction::Worker { worker: of, action: what } if of == worker => keep(what),
-            HubAction::Worker { .. }
-            | HubAction::Refresh { .. }
-            | HubAction::Wait { .. }
-            | HubAction::Stopped => LeaseReply::Job,
-        };
-        match kept {
-            LeaseReply::Dropped => None,
-            LeaseReply::Later => Some(action),
-            LeaseReply::Job => {
-                engine.note(&self.workers, action);
-                // The calling thread takes one of them when it has read the answer to its end.
-                self.staff(&mut engine, 1);
-                None
+        let mut later = None;
+        scheduler::step_once(self, HubInput::Worker { worker, input }, |step| {
+            let kept = match step {
+                Step::Job(HubAction::Worker { worker: of, action }) if of == worker => keep(action),
+                Step::Job(_) | Step::Wait(_) | Step::Stopped => LeaseReply::Job,
+            };
+            match (kept, step) {
+                (LeaseReply::Job, step) => return Some(step),
+                (LeaseReply::Later, Step::Job(action)) => later = Some(action),
+                (LeaseReply::Later | LeaseReply::Dropped, _) => {}
             }
-        }
+            None
+        });
+        later
     }
 
     /// Tells the hub something while there are no threads yet.
     pub(crate) fn tell_before_start(&self, input: HubInput) {
-        lock(&self.scheduler.engine).tell(&self.workers, self.clock.now(), input);
+        self.scheduler.tell_before_start(self.clock.now(), input);
     }
 
     /// Starts the first thread.
     pub(crate) fn start_threads(self: &Arc<Self>) -> std::io::Result<()> {
-        let mut engine = lock(&self.scheduler.engine);
-        self.start_thread(&mut engine)
-    }
-
-    fn start_thread(self: &Arc<Self>, engine: &mut Engine) -> std::io::Result<()> {
-        let shared = Arc::clone(self);
-        let name = format!("downbeat-{}", engine.threads);
-        thread::Builder::new().name(name).spawn(move || perform_all(&shared))?;
-        engine.threads += 1;
-        engine.coming += 1;
-        Ok(())
-    }
-
-    /// Sees to it that jobs and deadline have somebody; the caller takes `taken` jobs itself.
-    fn staff(self: &Arc<Self>, engine: &mut Engine, taken: usize) {
-        let until = engine.until.unwrap_or(Instant::FAR_FUTURE);
-        if taken == 0 && engine.leader.as_ref().is_some_and(|(_, at)| *at > until) {
-            // It sleeps for too long.
-            let leader = engine.leader.take().map(|(thread, _)| thread);
-            engine.coming += 1;
-            leader.iter().for_each(Thread::unpark);
-        }
-        while engine.missing(taken) > 0 {
-            if let Some(thread) = engine.idle.pop() {
-                engine.coming += 1;
-                thread.unpark();
-            } else if engine.jobs.len() > taken
-                && let Some((thread, _)) = engine.leader.take()
-            {
-                engine.coming += 1;
-                thread.unpark();
-            } else if engine.threads >= engine.most_threads {
-                return;
-            } else if let Err(cause) = self.start_thread(engine) {
-                tracing::warn!(%cause, threads = engine.threads, "a thread could not be started; going on with fewer");
-                return;
-            }
-        }
-    }
-
-    /// Waits for a job; `None`: there will be none.
-    fn next_job(self: &Arc<Self>, done: Option<HubAction>) -> Option<HubAction> {
-        let me = thread::current().id();
-        let mut engine = lock(&self.scheduler.engine);
-        match done {
-            Some(job) => engine.in_hand = engine.in_hand.saturating_sub(usize::from(must_be_done(&job))),
-            None => engine.coming = engine.coming.saturating_sub(1),
-        }
-        loop {
-            if engine.jobs.is_empty() && !engine.stopped {
-                engine.tell(&self.workers, self.clock.now(), HubInput::Tick);
-            }
-            if let Some(job) = engine.jobs.pop_front() {
-                engine.in_hand += usize::from(must_be_done(&job));
-                self.staff(&mut engine, 0);
-                return Some(job);
-            }
-            if engine.stopped {
-                engine.threads = engine.threads.saturating_sub(1);
-                self.dismiss(&mut engine);
-                return None;
-            }
-            engine = self.rest(engine, me);
-        }
-    }
-
-    /// Wakes all who wait for something: there will be nothing.
-    fn dismiss(&self, engine: &mut Engine) {
-        let leader = engine.leader.take().map(|(thread, _)| thread);
-        engine.idle.drain(..).chain(leader).for_each(|thread| thread.unpark());
-        self.scheduler.ended.notify_all();
-    }
-
-    fn rest<'e>(&'e self, mut engine: MutexGuard<'e, Engine>, me: ThreadId) -> MutexGuard<'e, Engine> {
-        let sleep = engine.rest(self.clock.now());
-        drop(engine);
-        match sleep {
-            Some(sleep) => thread::park_timeout(sleep),
-            None => thread::park(),
-        }
-        let mut engine = lock(&self.scheduler.engine);
-        engine.arrive(me);
-        engine
+        scheduler::start_threads(self)
     }
 }
 
@@ -184,7 +107,7 @@ impl Shared {
 fn perform_all(shared: &Arc<Shared>) {
     let mut performer = Performer::new(Arc::clone(shared));
     let mut done = None;
-    while let Some(job) = shared.next_job(done.take()) {
+    while let Some(job) = scheduler::next_job(shared, done.take()) {
         if catch_unwind(AssertUnwindSafe(|| performer.perform(job))).is_err() {
             shared.measure(|metrics| metrics.add(Name::UncaughtException, &["Panic"], 1));
             tracing::error!(job = name(&job), "an unexpected error in the runner; it goes on after a second");
@@ -230,12 +153,6 @@ impl Shared {
             HubAction::Wait { .. } | HubAction::Stopped => {}
         }
     }
-}
-
-/// What is still done when the hub has stopped: it keeps results. A call that is under way then (the runner was
-/// aborted) can bring nothing any more, and the user's code may never end.
-const fn must_be_done(job: &HubAction) -> bool {
-    matches!(job, HubAction::Worker { action: Action::Spill { .. } | Action::Discard { .. }, .. })
 }
 
 /// The name of a job, for the log.
