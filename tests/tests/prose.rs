@@ -9,7 +9,8 @@ const WIDTH_MAX: usize = 120;
 /// Where the documents for everybody are: in the root and in `docs`.
 const WIDE: [&str; 5] = ["docs/", "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md"];
 /// Rooms whose comments keep the style.
-const ROOMS: [&str; 4] = ["core/src/", "sim/src/", "server/src/", "cli/src/"];
+const ROOMS: [&str; 6] =
+    ["core/src/", "transport-std/src/", "transport-mock/src/", "server/src/", "sim/src/", "cli/src/"];
 
 /// Retired names that are plain English words too.
 const ENGLISH: [&str; 5] = [

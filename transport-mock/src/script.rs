@@ -134,7 +134,7 @@ impl ScriptedTransport {
 }
 
 impl Exchange<'_> {
-    /// Answers the request like this.
+    /// The request is answered like this.
     pub fn answer(self, answer: Answer) -> Self {
         self.change(|step| step.answer = answer);
         self

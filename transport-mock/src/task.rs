@@ -100,7 +100,7 @@ impl TaskBuilder {
         self.input("{}")
     }
 
-    /// A further member, with its value as raw JSON. It comes last, so it counts where there is another.
+    /// A further member, with its value as raw JSON. It comes last, so it counts if there is another.
     pub fn member(mut self, name: &str, json: &str) -> Self {
         self.extra.push_str(&format!(",{}:{json}", quoted(name)));
         self

@@ -172,7 +172,7 @@ impl Environment {
 
     /// Applies what is set for the worker, and says what that was.
     ///
-    /// Of several variables for one property the most specific counts: the worker's own, then `ALL`, then the
+    /// The most specific of several variables for one property counts: the worker's own, then `ALL`, then the
     /// legacy one without a name; at equal rank the upper-case spelling before the dotted one.
     pub(crate) fn apply(&self, worker: &mut Worker, settings: &mut Vec<Setting>) -> Result<(), Error> {
         for property in &PROPERTIES {

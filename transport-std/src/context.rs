@@ -116,8 +116,8 @@ impl Context {
 
     /// Adds a line to the task's log; it is sent with the result.
     ///
-    /// The server keeps 10 lines of a result: of more, the last are sent, and how many were left out. Of a line,
-    /// 8 KiB are kept.
+    /// The server keeps 10 lines of a result: of more, the last are sent, and how many were left out. A line is cut
+    /// at 8 KiB.
     pub fn log(&self, line: impl Into<String>) {
         let mut line = line.into();
         if line.len() > LINE_MAX {
@@ -210,7 +210,7 @@ pub(crate) struct Recall {
 }
 
 impl Recall {
-    /// Of several reasons the first stays.
+    /// The first of several reasons stays.
     pub(crate) fn cancel(&self, why: CancelReason) {
         lock(&self.cancelled).get_or_insert(why);
         self.changed.notify_all();

@@ -28,7 +28,7 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// Of key and secret only one is there.
+    /// Only one of key and secret is there.
     #[error("{present} is set and {missing} is not; set both for a server with authentication, or neither")]
     HalfCredentials {
         /// What is there.

@@ -42,7 +42,7 @@ pub enum EventKind {
     TaskExecutionStarted {
         /// Which task.
         task_id: String,
-        /// Of which workflow.
+        /// The workflow that it is of.
         workflow_instance_id: String,
         /// Who runs it.
         worker_id: String,
@@ -51,7 +51,7 @@ pub enum EventKind {
     TaskExecutionCompleted {
         /// Which task.
         task_id: String,
-        /// Of which workflow.
+        /// The workflow that it is of.
         workflow_instance_id: String,
         /// Who ran it.
         worker_id: String,
@@ -64,7 +64,7 @@ pub enum EventKind {
     TaskExecutionFailure {
         /// Which task.
         task_id: String,
-        /// Of which workflow.
+        /// The workflow that it is of.
         workflow_instance_id: String,
         /// Who ran it.
         worker_id: String,
@@ -79,7 +79,7 @@ pub enum EventKind {
     TaskUpdateFailure {
         /// Which task.
         task_id: String,
-        /// Of which workflow.
+        /// The workflow that it is of.
         workflow_instance_id: String,
         /// Who ran it.
         worker_id: String,

@@ -45,7 +45,8 @@ fn an_outage_loses_nothing_and_is_told_once() {
     // Told by change of state: an answer that was on its way when the server went may open the link for a moment, so
     // there is at most one change for each call then in flight (four results and a poll), and never a line for each failed call.
     let (gone, back) = (log.matches("WARN").count(), log.matches("can be reached again").count());
-    assert_eq!(gone, back, "{log}");
+    // In one outage a call that was cut off and one that found nobody have two causes, and a line each.
+    assert!((1..=gone).contains(&back), "{log}");
     assert!((1..=5).contains(&gone), "{log}");
     // A task may have been on its way into the cut connection: its lease ended, and it was run then.
     let counts = server.stats().tasks;

@@ -74,7 +74,7 @@ impl Call<'_> {
 }
 
 impl Performer {
-    /// Makes a call; tasks in its answer go to `take`. Answers what it means, and the body where it was no tasks.
+    /// Makes a call; tasks in its answer go to `take`. Returns what it means, and the body where it was no tasks.
     pub(super) fn call(
         &mut self,
         call: &Call<'_>,
@@ -350,7 +350,7 @@ impl WorkerSlots {
 }
 
 impl Shared {
-    /// Takes one element of an answer: a task becomes a job. Answers what must wait until the answer has been read.
+    /// Takes one element of an answer: a task becomes a job. Returns what must wait until the answer has been read.
     pub(super) fn receive(
         self: &Arc<Self>,
         worker: u16,

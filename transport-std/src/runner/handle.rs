@@ -50,7 +50,7 @@ impl Handle {
         tracing::info!("draining: no new tasks, what runs may finish");
     }
 
-    /// Gives up what is held (results go to the store where there is one), then ends.
+    /// Gives up what is held (results go to the store if there is one), then ends.
     pub fn abort(&self) {
         let then = if self.shared.notes().is_some() { "the next start" } else { "their leases" };
         tracing::warn!("aborting: running tasks are left to {then}");
@@ -60,12 +60,12 @@ impl Handle {
         held.iter().for_each(|held| held.recall.cancel(CancelReason::Draining));
     }
 
-    /// Stops polling for this task type; what runs goes on. Answers how many workers have it.
+    /// Stops polling for this task type; what runs goes on. Returns how many workers have it.
     pub fn pause(&self, task: &str) -> usize {
         self.control(task, Control::Pause)
     }
 
-    /// Polls for this task type again. Answers how many workers have it.
+    /// Polls for this task type again. Returns how many workers have it.
     pub fn resume(&self, task: &str) -> usize {
         self.control(task, Control::Resume)
     }

@@ -107,7 +107,7 @@ impl HeldTask {
         Arc::ptr_eq(&lock(&self.facts), facts)
     }
 
-    /// The run goes on for the server's retry of the task. Answers what the task was before.
+    /// The run goes on for the server's retry of the task. Returns what the task was before.
     pub(crate) fn adopt(&self, facts: TaskFacts) -> Arc<TaskFacts> {
         let before = std::mem::replace(&mut *lock(&self.facts), Arc::new(facts));
         lock(&self.former).push(before.task_id.clone());

@@ -196,8 +196,8 @@ fn facts(left: &Left) -> TaskFacts {
     }
 }
 
-/// Gives back what no worker here takes, one after the other, and what had no effect again in the next round. Of what may
-/// have been given back before (S4) the server is asked first.
+/// Gives back what no worker here takes, one after the other, and what had no effect again in the next round. The
+/// server is asked first about what may have been given back before (S4).
 fn give_all_back(shared: &Arc<Shared>, mut left: Vec<Left>, mut unsure: Vec<Left>) {
     let Some(store) = &shared.store else { return };
     let mut performer = Performer::new(Arc::clone(shared));

@@ -197,7 +197,7 @@ impl Runner {
     /// was issued by an authority of your own. It counts for external storage too.
     ///
     /// The machine trusts what its store of certificates has, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` name in its
-    /// place; where there is none (an empty container), Mozilla's list counts.
+    /// place; if there is none (an empty container), Mozilla's list counts.
     #[must_use]
     pub fn ca_file(mut self, file: impl AsRef<Path>) -> Self {
         self.ca_file = Some(file.as_ref().to_owned());
@@ -293,7 +293,7 @@ impl Runner {
     /// held, however large. Default: 1,073,741,824 (1 GiB).
     ///
     /// Nothing is dropped at a bound. Where no more results may wait they stay in memory, and once no entry is free no
-    /// task is asked for; where there is no room for a dead letter it waits with the others, and the server is asked
+    /// task is asked for; if there is no room for a dead letter it waits with the others, and the server is asked
     /// again. Both are logged as errors.
     #[must_use]
     pub const fn store_max(mut self, bytes: u64) -> Self {

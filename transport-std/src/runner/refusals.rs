@@ -31,7 +31,7 @@ struct Spell {
 }
 
 impl Refusals {
-    /// The server refused this result. Answers how many wait now.
+    /// The server refused this result. Returns how many wait now.
     pub(crate) fn refused(&self, now: Instant, held: &HeldTask) -> usize {
         let mut spell = lock(&self.spell);
         self.ails.store(true, Ordering::Release);
@@ -41,7 +41,7 @@ impl Refusals {
         spell.waiting
     }
 
-    /// A result waits no longer. `taken`: the server has taken it as it was. Answers how many wait now, where that has
+    /// A result waits no longer. `taken`: the server has taken it as it was. Returns how many wait now, if that has
     /// changed.
     pub(crate) fn settled(&self, held: &HeldTask, taken: bool) -> Option<usize> {
         if !self.ails.load(Ordering::Acquire) {

@@ -183,7 +183,7 @@ impl Shared {
     }
 
     /// The server has accepted a report that the task failed, in a result's place, or the store keeps it for that. What was
-    /// replaced is kept among the dead letters, where there is a store: the code ran, and its result may be wanted.
+    /// replaced is kept among the dead letters, if there is a store: the code ran, and its result may be wanted.
     pub(super) fn replaced(&self, slots: &WorkerSlots, held: &HeldTask, report: &Report, small: &Small) {
         let Small { why, reason, .. } = small;
         let facts = held.facts();

@@ -140,7 +140,7 @@ struct Failed {
 
 impl Sender<'_> {
     /// Sends what there is, beginning after where the last round ended, so that a result that always fails stands in
-    /// nobody's way. Answers what failed.
+    /// nobody's way. Returns what failed.
     fn round(&mut self) -> Failed {
         let mut failed = Failed::default();
         let mut items = match self.store.items() {
@@ -242,7 +242,7 @@ impl Sender<'_> {
         let Ok(target) = target::task::<2048>(task) else { return false };
         let deadline = self.shared.clock.now().saturating_add(CALL_TIMEOUT);
         let (meaning, body) = self.performer.plain_call(&Call::get(CallKind::Other, &target, 1, deadline));
-        // Of a large task only the beginning is here: its status is there, before input and output.
+        // Only the beginning of a large task is here: its status is there, before input and output.
         let status = members(&body).map_while(Result::ok).filter(|(name, _)| *name == *"status").last();
         let state = status.map(|(_, value)| [br#"{"status":"#, value.raw(), b"}"].concat());
         let state = state.map_or(TaskState::Unknown, |status| read_status(&status));
@@ -262,7 +262,7 @@ impl Sender<'_> {
         refused.is_too_long(now)
     }
 
-    /// Moves a result among the dead letters, where there is room.
+    /// Moves a result among the dead letters, if there is room.
     fn retire(&mut self, item: &Item, body: &[u8], cause: &dyn Display, why: &str) -> std::io::Result<()> {
         let now = self.shared.clock.now();
         if self.store.retire(item, body, &format!("{why}: {cause}"))? {

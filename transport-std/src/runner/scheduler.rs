@@ -339,7 +339,7 @@ fn rest<'e, O: Owner>(
     let sleep = engine.rest(owner.now());
     drop(engine);
     match sleep {
-        Some(sleep) => sync::park_timeout(sleep),
+        Some(sleep) => sync::park_until(sleep),
         None => sync::park(),
     }
     let mut engine = lock(&owner.scheduler().engine);

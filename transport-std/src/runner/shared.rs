@@ -34,7 +34,7 @@ pub(crate) struct Shared {
     pub(crate) credentials: Option<Credentials>,
     pub(crate) token: RwLock<Option<Arc<str>>>,
     pub(crate) store: Option<Arc<Store>>,
-    /// Notes the process of a task's command in the store, where there is one.
+    /// Notes the process of a task's command in the store, if there is one.
     pub(crate) note_process: Option<NoteProcess>,
     pub(crate) events: Option<SyncSender<Event>>,
     pub(crate) metrics: Option<Metrics>,
@@ -51,7 +51,7 @@ pub(crate) struct Shared {
     pub(crate) recalled: Mutex<Vec<(u16, Arc<HeldTask>)>>,
     /// One of them may have ended.
     pub(crate) recalled_ended: Condvar,
-    /// Ends the thread that waits for signals, where there is one.
+    /// Ends the thread that waits for signals, if there is one.
     pub(crate) signals: OnceLock<signal_hook::iterator::Handle>,
     /// The runner has ended.
     pub(crate) over: Mutex<bool>,

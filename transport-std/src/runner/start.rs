@@ -96,7 +96,7 @@ impl Runner {
         launch(&shared, &paused, self.signals, (recovered, self.end_process.take()))
     }
 
-    /// The store, where there is to be one.
+    /// The store, if there is to be one.
     fn open_store(&self, url: &str) -> Result<(Option<Store>, Recovered), Error> {
         let Some(path) = self.store.as_deref() else { return Ok((None, Recovered::default())) };
         let (store, recovered) = Store::open(path, url, self.store_bounds, self.journal)?;
@@ -246,7 +246,7 @@ fn check_names(slots: &WorkerSlots) -> Result<(), Error> {
     }
 }
 
-/// Who polls, where nobody says: host and process.
+/// Who polls, if nobody says: host and process.
 fn host_and_process() -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     format!("{host}-{}", std::process::id())

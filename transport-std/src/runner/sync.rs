@@ -4,7 +4,7 @@
 use std::io;
 
 pub(super) use std::sync::{Condvar, Mutex, MutexGuard};
-pub(super) use std::thread::{Thread, ThreadId, current, park, park_timeout};
+pub(super) use std::thread::{Thread, ThreadId, current, park, park_timeout as park_until};
 
 pub(super) use crate::context::lock;
 

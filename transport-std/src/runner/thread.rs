@@ -117,14 +117,14 @@ fn perform_all(shared: &Arc<Shared>) {
         }
         done = Some(job);
     }
-    // Also where nobody joins the runner: the store, the admin endpoint and the signals are let go.
+    // Also if nobody joins the runner: the store, the admin endpoint and the signals are let go.
     if shared.scheduler.has_ended() {
         shared.declare_over();
     }
 }
 
 impl Shared {
-    /// Answers a job that ended in an unexpected error, so that nothing stays open for ever.
+    /// Replies for a job that ended in an unexpected error, so that nothing stays open for ever.
     fn give_up_job(self: &Arc<Self>, job: HubAction) {
         let reply = Err(CallError::new(Fault::Unknown));
         match job {

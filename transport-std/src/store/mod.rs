@@ -250,7 +250,7 @@ impl Store {
         self.journal.take_over(task_id)
     }
 
-    /// Files a result among the dead letters, or where there is no room for it among those that wait; returns where.
+    /// Files a result among the dead letters, or if there is no room for it among those that wait; returns where.
     pub(crate) fn bury(&self, task_id: &str, body: &[u8], why: &str) -> io::Result<PathBuf> {
         match self.letter(body, why) {
             Ok(path) => {

@@ -16,7 +16,7 @@ use crate::error::Error;
 const LET_GO: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// Makes a directory where there is none, and refuses what is another kind of thing.
+/// Makes a directory if there is none, and refuses what is another kind of thing.
 pub(super) fn make(path: &Path) -> Result<(), Error> {
     let wrong = |cause| Error::Store { path: path.to_owned(), cause };
     match fs::metadata(path) {
@@ -48,7 +48,7 @@ pub(super) fn doubt(path: &Path) -> io::Result<Option<String>> {
     )))
 }
 
-/// Which start of the machine this is; empty where nobody says. A process of an earlier one is gone, whatever has its
+/// Which start of the machine this is; empty if nobody says. A process of an earlier one is gone, whatever has its
 /// number now.
 pub(super) fn boot() -> Vec<u8> {
     let id = fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_default();

@@ -178,7 +178,7 @@ pub(super) struct Reading<'a> {
     segment: u64,
     bytes: &'a [u8],
     at: usize,
-    /// Up to where there is something: what was preallocated and never written is zero.
+    /// The end of what is written: what was preallocated and never written is zero.
     written: usize,
     /// Bytes that may still be summed in vain.
     in_vain: usize,

@@ -33,7 +33,7 @@ pub(super) struct Segment {
     pub(super) end: u64,
     /// Where the header ends.
     header: u64,
-    /// Up to where there is room for certain.
+    /// The end of the room that is certain.
     allocated: u64,
     /// A write failed: what is after `end` is unknown.
     pub(super) is_broken: bool,
@@ -106,7 +106,7 @@ impl Segment {
             return Ok(());
         }
         let step = if self.end == PREAMBLE { STEPS.0 } else { STEPS.1 };
-        // Where there is no room for a whole step there may be some for this record.
+        // If there is no room for a whole step there may be some for this record.
         let took = self.extend(wanted.saturating_add(step));
         let took = took.or_else(|cause| if is_full(&cause) { self.extend(wanted) } else { Err(cause) });
         match took {

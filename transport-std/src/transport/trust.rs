@@ -11,7 +11,7 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use crate::error::Error;
 
 /// The roots of trust, the same for every transport: what this machine trusts (or what `SSL_CERT_FILE` and
-/// `SSL_CERT_DIR` name in its place), Mozilla's where there is nothing of that kind, and a file of the user's besides.
+/// `SSL_CERT_DIR` name in its place), Mozilla's if there is nothing of that kind, and a file of the user's besides.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trust {
     own: Arc<[CertificateDer<'static>]>,

@@ -54,7 +54,7 @@ pub(crate) fn park() {
     *woken = false;
 }
 
-pub(crate) fn park_timeout(_: Duration) {
+pub(crate) fn park_until(_: Duration) {
     let turns: u32 = thread_rng().gen_range(0..TURNS_MAX);
     (0..turns).for_each(|_| shuttle::thread::yield_now());
     *lock(&current().0.woken) = false;

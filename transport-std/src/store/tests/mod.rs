@@ -33,7 +33,7 @@ impl Directory {
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
         let path = place.join(format!("downbeat-journal-{}-{serial}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
-        // As it is made where nobody has made it.
+        // As it is made if nobody has made it.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
         Self(path)
     }
